@@ -1,0 +1,279 @@
+"""The configuration of a loop: plain YAML, validated into frozen models."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tasks import registry
+from tasks.errors import ConfigError
+
+
+def _one_of(table: Mapping[str, str]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in table:
+            raise ValueError(f"unknown name {name!r}{_nearest(name, list(table))}; known: {', '.join(table)}")
+        return name
+
+    return AfterValidator(check)
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DatasetConfig(_Model):
+    """Which pool, and where it lies."""
+
+    name: Annotated[str, _one_of(registry.DATASETS)] = "digits"
+    #: Folder of the data; else $FRUGAL_DATA, else the workspace's data/raw (downloaded where there is a network).
+    root: str | None = None
+    #: Pool and held-out set of `folder` (sub-folders) and `manifest` (CSV or Parquet files), inside root.
+    pool: str = "train"
+    test: str = "test"
+    #: Class names in order; needed where the pool has no labels and the held-out set does not show them all.
+    classes: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    #: Side in pixels to which images of varying size are brought (short side scaled, centre cropped).
+    image_size: Count = 64
+    #: Colour channels to which image files are brought: 1 or 3.
+    channels: Literal[1, 3] = 3
+    #: Keep only the first N items of the pool, for quick trials.
+    limit: Count | None = None
+
+
+class LoopConfig(_Model):
+    """How many rounds, and how many labels each."""
+
+    rounds: Count = 5
+    initial: Count = 50
+    query_size: Count = 50
+    #: Stop once this many labels are bought.
+    max_labels: Count | None = None
+
+
+class SelectConfig(_Model):
+    """Which items next."""
+
+    #: class_balanced reads the true classes of the whole pool: for simulation only.
+    initial: Annotated[str, _one_of(registry.INITIAL_POOLS)] = "random"
+    strategy: Annotated[str, _one_of(registry.STRATEGIES)] = "top_k"
+
+
+class LabelConfig(_Model):
+    """Who labels."""
+
+    labeler: Annotated[str, _one_of(registry.LABELERS)] = "oracle"
+    #: Seconds that one label takes the oracle; recorded, not waited for.
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    #: Share of the oracle's labels that are wrong, spread evenly over the other classes.
+    noise: Share = 0.0
+    #: Instead of noise: row i holds the probabilities of each answer for true class i; every row sums to 1.
+    confusion: Annotated[tuple[tuple[float, ...], ...], Field(strict=False)] | None = None
+
+    @model_validator(mode="after")
+    def _one_noise(self) -> "LabelConfig":
+        if self.confusion is not None and self.noise:
+            raise ValueError("noise and confusion exclude each other; keep one")
+        for row, probabilities in enumerate(self.confusion or ()):
+            if min(probabilities) < 0 or abs(sum(probabilities) - 1) > 1e-6:
+                raise ValueError(f"confusion row {row} must hold probabilities that sum to 1")
+        return self
+
+
+class AugmentConfig(_Model):
+    """Random changes of training images, drawn anew in each epoch."""
+
+    flip: bool = False
+    #: Pixels of reflected padding from which a crop of the original size is taken.
+    crop: Annotated[int, Field(ge=0)] = 0
+    #: Half-widths of the ranges of the additive brightness and the multiplicative contrast changes.
+    brightness: Share = 0.0
+    contrast: Share = 0.0
+
+
+class TrainConfig(_Model):
+    """The model and how it learns."""
+
+    model: Annotated[str, _one_of(registry.MODELS)] = "ceal_cnn"
+    epochs: Count = 20
+    batch_size: Count = 64
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    lr: Positive = 1e-3
+    momentum: Share = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
+    #: For `step`: the learning rate is multiplied by step_factor at each of these shares of the epochs.
+    step_at: Annotated[tuple[Share, ...], Field(strict=False)] = (0.8,)
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    label_smoothing: Share = 0.0
+    augment: AugmentConfig = AugmentConfig()
+    #: Share of the labelled (and paid) items held back to stop early; 0 trains on all of them.
+    validation: Share = 0.0
+    #: Epochs without a better validation loss before training stops; needs validation > 0.
+    patience: Count | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _patience_has_validation(self) -> "TrainConfig":
+        if self.patience is not None and not self.validation:
+            raise ValueError("patience needs a validation share above 0")
+        return self
+
+
+class InferConfig(_Model):
+    """How the pool is scored."""
+
+    acquisition: Annotated[str, _one_of(registry.ACQUISITIONS)] = "entropy"
+    batch_size: Count = 512
+
+
+class RecordConfig(_Model):
+    """Where finished rounds are recorded besides their files."""
+
+    git: Literal["commit", "off"] = "commit"
+    dvc: bool = True
+    mlflow: bool = True
+
+
+class PricesConfig(_Model):
+    """What things cost, in one currency."""
+
+    currency: str = Field(min_length=1)
+    label: Price
+    #: Per hour of one device, by kind: cpu (the whole machine), cuda (one GPU).
+    device_hour: dict[Literal["cpu", "cuda"], Price]
+
+
+class Config(_Model):
+    """One experiment."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dataset: DatasetConfig = DatasetConfig()
+    loop: LoopConfig = LoopConfig()
+    select: SelectConfig = SelectConfig()
+    label: LabelConfig = LabelConfig()
+    train: TrainConfig = TrainConfig()
+    infer: InferConfig = InferConfig()
+    record: RecordConfig = RecordConfig()
+    prices: PricesConfig
+
+
+def load(path: Path, overrides: tuple[str, ...] = ()) -> Config:
+    """Read an experiment's YAML, the prices beside it, and ``key=value`` overrides by dotted path.
+
+    Raises:
+        ConfigError: a file is missing or not YAML; a key is unknown, of the wrong type or impossible.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    for override in overrides:
+        if "=" not in override or override.startswith("="):
+            raise ConfigError(f"{override!r}: an override is written key=value, such as loop.rounds=5")
+    prices = path.parent / "prices.yaml"
+    try:
+        merged = OmegaConf.merge(
+            {"prices": _mapping(prices)} if prices.exists() else {},
+            _mapping(path),
+            OmegaConf.from_dotlist(list(overrides)),
+        )
+        values = OmegaConf.to_container(merged, resolve=True)
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
+    return parse(values, str(path))
+
+
+def parse(values: Any, source: str) -> Config:
+    """Validate plain values into a Config; ``source`` names their origin in messages.
+
+    Raises:
+        ConfigError: a key is unknown, of the wrong type or impossible; all of them are named.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(_describe(fault) for fault in error.errors())
+        raise ConfigError(f"{source}: {faults}") from None
+
+
+def dump(config: Config) -> dict[str, Any]:
+    """The resolved configuration as plain JSON values, defaults included."""
+    return config.model_dump(mode="json")
+
+
+def differences(before: Config, after: Config) -> list[str]:
+    """The dotted keys whose values differ, with both values."""
+    flat_before, flat_after = _flatten(dump(before)), _flatten(dump(after))
+    keys = sorted(flat_before.keys() | flat_after.keys())
+    return [
+        f"{key}: {flat_before.get(key)!r} → {flat_after.get(key)!r}"
+        for key in keys
+        if flat_before.get(key) != flat_after.get(key)
+    ]
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{where}: not valid YAML") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must hold a mapping of keys to values")
+    return values
+
+
+def _describe(fault: Any) -> str:
+    location = [str(part) for part in fault["loc"]]
+    key = ".".join(location)
+    if fault["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_nearest(location[-1], _keys_at(location[:-1]))}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "missing":
+        return f"{key}: missing" + (" (conf/prices.yaml sets it)" if location[0] == "prices" else "")
+    if isinstance(fault["input"], str | int | float | bool | None) and fault["type"] != "value_error":
+        message += f", not {fault['input']!r}"
+    return f"{key}: {message}" if key else message
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    model: Any = Config
+    for part in location:
+        field = model.model_fields.get(part)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return list(model.model_fields)

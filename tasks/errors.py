@@ -1,0 +1,54 @@
+"""Every error a user can meet, in one tree.
+
+FrugalError
+├── UserError              the user's own mistake: one line, exit 2
+│   ├── ConfigError        a configuration key, its type or its value
+│   ├── DataError          a data set, an image, a manifest, a stored file
+│   ├── AnswerError        a file of labels given by people
+│   └── WorkspaceError     the folder, its lock, git or DVC, a changed configuration
+│       └── DiskFullError  no room for a file
+├── RecordError            git, DVC or MLflow refused to take a finished round
+└── WaitingForLabels       not a fault: people have to answer first, exit 3
+"""
+
+
+class FrugalError(Exception):
+    """Base of all errors raised on purpose; its message is meant for the user."""
+
+    exit_code = 1
+
+
+class UserError(FrugalError):
+    """Something the user can mend; nothing was written."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A configuration key is unknown, of the wrong type, or has an impossible value."""
+
+
+class DataError(UserError):
+    """A data set, an image, a manifest or a stored file is missing, damaged or contradictory."""
+
+
+class AnswerError(UserError):
+    """A file of answers does not fit the round's tasks."""
+
+
+class WorkspaceError(UserError):
+    """The workspace cannot be used as it is."""
+
+
+class DiskFullError(WorkspaceError):
+    """A file could not be written for want of space."""
+
+
+class RecordError(FrugalError):
+    """A finished round could not be recorded; its files are unharmed and the same command tries again."""
+
+
+class WaitingForLabels(FrugalError):  # noqa: N818 - a state, not a fault
+    """The round is open and its tasks are not all answered yet."""
+
+    exit_code = 3

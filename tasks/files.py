@@ -1,0 +1,128 @@
+"""Files written whole or not at all, and their digests."""
+
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.errors import DataError, DiskFullError
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def disk_space_checked(path: Path) -> Iterator[None]:
+    """Turn "no space left" from the block into DiskFullError naming ``path``.
+
+    Raises:
+        DiskFullError: the device or the quota is exhausted.
+    """
+    try:
+        yield
+    except OSError as error:
+        # pyarrow raises OSError without an errno attribute set for some writers; the text is all there is.
+        if error.errno in _NO_SPACE or "No space left" in str(error):
+            raise DiskFullError(f"{path}: no space left on the device; free some and run the same command again") from error
+        raise
+
+
+def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, flush it to disk, then rename it into place.
+
+    Raises:
+        DiskFullError: there is no room; ``path`` is as it was and no temporary file is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_space_checked(path):
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            temporary.chmod(0o644)
+            _flush(temporary)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` atomically."""
+
+    def write(target: Path) -> None:
+        target.write_bytes(content)
+
+    write_atomic(path, write)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` atomically as indented JSON with a stable byte form; NaN and infinity are refused."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file.
+
+    Raises:
+        DataError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; restore it with `dvc checkout` or `git checkout`") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not valid JSON ({error}); restore it with `dvc checkout` or `git checkout`") from None
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write an Arrow table atomically as Parquet; equal tables give equal bytes."""
+
+    def write(target: Path) -> None:
+        pq.write_table(table, target, compression="zstd")
+
+    write_atomic(path, write)
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file, or only the named columns of it.
+
+    Raises:
+        DataError: the file is missing, damaged, or lacks a column.
+    """
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; restore it with `dvc checkout`") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a readable Parquet file ({reason}); restore it with `dvc checkout`") from None
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_value(value: Any) -> str:
+    """SHA-256 of a JSON value's canonical text, in hexadecimal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()

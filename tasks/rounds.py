@@ -1,0 +1,171 @@
+"""Where everything of a workspace lies, and which rounds it holds."""
+
+import fcntl
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks import config, files
+from tasks.errors import ConfigError, WorkspaceError
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder that holds one loop: conf/, data/ and dvc.yaml."""
+
+    root: Path
+
+    @property
+    def pool(self) -> Path:
+        """The manifest of the pool, the held-out set and the answers known in advance."""
+        return self.root / "data" / "pool"
+
+    @property
+    def raw(self) -> Path:
+        """Downloads and decoded arrays; can be deleted at any time."""
+        return self.root / "data" / "raw"
+
+    @property
+    def loop_file(self) -> Path:
+        """The resolved configuration that the loop began with."""
+        return self.root / "data" / "loop.json"
+
+    @property
+    def rounds_file(self) -> Path:
+        """The rounds so far, as dvc.yaml reads them."""
+        return self.root / "conf" / "rounds.yaml"
+
+    def round_dir(self, round_: int) -> Path:
+        """The folder of one round."""
+        return self.root / "data" / "rounds" / f"{round_:03d}"
+
+    def previous_dir(self, round_: int) -> Path:
+        """Where a round finds the pools and the acquisition cache it starts from."""
+        return self.round_dir(round_ - 1) if round_ else self.pool / "start"
+
+    def relative(self, path: Path) -> str:
+        """``path`` as seen from the workspace, with forward slashes."""
+        return path.relative_to(self.root).as_posix()
+
+
+def rounds(workspace: Workspace) -> list[int]:
+    """The numbers of the rounds that were opened, ascending from 0.
+
+    Raises:
+        WorkspaceError: a number is missing.
+    """
+    folder = workspace.root / "data" / "rounds"
+    numbers = sorted(int(plan.parent.name) for plan in folder.glob("*/plan.json") if re.fullmatch(r"\d{3,}", plan.parent.name))
+    for expected, number in enumerate(numbers):
+        if number != expected:
+            raise WorkspaceError(f"{workspace.round_dir(expected)}: round missing; restore it with `git checkout -- data/rounds`")
+    return numbers
+
+
+def decision(workspace: Workspace, round_: int) -> dict[str, Any] | None:
+    """What the policies decided after a round, or None before they did."""
+    path = workspace.round_dir(round_) / "decision.json"
+    return files.read_json(path) if path.exists() else None
+
+
+def goes_on(workspace: Workspace, round_: int) -> bool:
+    """Whether the round was followed by INFER and another round."""
+    made = decision(workspace, round_)
+    return made is not None and made["action"] == "continue"
+
+
+def sync_rounds_file(workspace: Workspace) -> None:
+    """Write conf/rounds.yaml anew from the rounds on disk: `rounds`, and `scored` for those that went on to INFER."""
+    entries = {
+        f"{number:03d}": {"prev": workspace.relative(workspace.previous_dir(number))} for number in rounds(workspace)
+    }
+    scored = {key: item for key, item in entries.items() if goes_on(workspace, int(key))}
+    text = "# Written by the loop; dvc.yaml makes the stages of each round from it.\n"
+    text += yaml.safe_dump({"rounds": entries, "scored": scored}, sort_keys=False)
+    if not workspace.rounds_file.exists() or workspace.rounds_file.read_text(encoding="utf-8") != text:
+        files.write_bytes(workspace.rounds_file, text.encode())
+
+
+def stored_config(workspace: Workspace) -> config.Config | None:
+    """The configuration that the workspace's loop began with, or None before it began."""
+    if not workspace.loop_file.exists():
+        return None
+    return config.parse(files.read_json(workspace.loop_file).get("config"), str(workspace.loop_file))
+
+
+def load_config(workspace: Workspace) -> config.Config:
+    """The configuration of a loop that has begun.
+
+    Raises:
+        WorkspaceError: no loop has begun here.
+    """
+    stored = stored_config(workspace)
+    if stored is None:
+        raise WorkspaceError(f"{workspace.root}: no loop has begun here; start one with `frugal run conf/digits.yaml`")
+    return stored
+
+
+def begin(workspace: Workspace, wanted: config.Config) -> None:
+    """Store the configuration of a new loop, or check that a running one is continued unchanged.
+
+    Raises:
+        ConfigError: the loop began with another configuration; the keys that differ are named.
+    """
+    stored = stored_config(workspace)
+    if stored is None:
+        files.write_json(workspace.loop_file, {"config": config.dump(wanted)})
+        return
+    if changed := config.differences(stored, wanted):
+        raise ConfigError(
+            f"the loop in {workspace.root} began with another configuration ({'; '.join(changed)}); "
+            "continue it unchanged, or start a new one with `frugal init DIR`"
+        )
+
+
+def find_workspace(root: Path) -> Workspace:
+    """The workspace at ``root``.
+
+    Raises:
+        WorkspaceError: the folder does not exist or is not a workspace.
+    """
+    if not root.is_dir():
+        raise WorkspaceError(f"{root}: no such folder; make a workspace with `frugal init {root}`")
+    if not (root / "conf").is_dir() or not (root / "dvc.yaml").is_file():
+        raise WorkspaceError(f"{root}: not a workspace (no conf/ or dvc.yaml); make one with `frugal init DIR`")
+    return Workspace(root.resolve())
+
+
+@contextmanager
+def held(workspace: Workspace) -> Iterator[None]:
+    """Hold the workspace against every other process for the length of the block; the kernel frees it if we die.
+
+    Raises:
+        WorkspaceError: another process holds it; its number and command are named.
+    """
+    path = workspace.root / "data" / ".lock"
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WorkspaceError(f"{workspace.root}: held by {_holder(path)}; wait for it or stop it") from None
+        handle.truncate(0)
+        handle.write(json.dumps({"pid": os.getpid(), "command": " ".join(sys.argv)}))
+        handle.flush()
+        yield
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        return f"process {holder['pid']} (`{holder['command']}`)"
+    except (OSError, ValueError, KeyError):
+        return "another process"

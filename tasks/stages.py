@@ -1,0 +1,153 @@
+"""The list of stages, shared by the flows, `frugal stage` and dvc.yaml, and the one way to run a stage."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from tasks import config, files
+from tasks.cost import ledger
+from tasks.errors import WorkspaceError
+from tasks.rounds import Workspace, load_config
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a round: its files and the keys of the configuration that it reads.
+
+    Paths are relative to the workspace; {round} is the round's folder, {prev} the one before (data/pool/start at first).
+    """
+
+    name: str
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+    params: tuple[str, ...]
+    #: Outputs that git keeps instead of DVC's cache.
+    metrics: tuple[str, ...] = ()
+    #: DVC never runs it again by itself.
+    frozen: bool = False
+
+    def paths(self, workspace: Workspace, round_: int, templates: tuple[str, ...]) -> dict[str, Path]:
+        """The files that ``templates`` stand for in a round, keyed by their path inside the workspace."""
+        places = {
+            "round": workspace.relative(workspace.round_dir(round_)),
+            "prev": workspace.relative(workspace.previous_dir(round_)),
+        }
+        names = [template.format(**places) for template in templates]
+        return {name: workspace.root / name for name in names}
+
+
+POOL = Stage(
+    name="pool",
+    deps=(),
+    outs=(
+        "data/pool/pool.json",
+        "data/pool/manifest.parquet",
+        "data/pool/test.parquet",
+        "data/pool/oracle.parquet",
+        "data/pool/start/labeled.parquet",
+        "data/pool/start/unlabeled.parquet",
+        "data/pool/start/scores.parquet",
+    ),
+    params=("dataset",),
+)
+
+SELECT = Stage(
+    name="select",
+    deps=(
+        "{round}/plan.json",
+        "{prev}/unlabeled.parquet",
+        "{prev}/scores.parquet",
+        "data/pool/pool.json",
+        "data/pool/manifest.parquet",
+        "data/pool/oracle.parquet",
+    ),
+    outs=("{round}/selected.parquet", "{round}/tasks.jsonl"),
+    params=("seed", "select"),
+)
+
+LABEL = Stage(
+    name="label",
+    deps=(
+        "{round}/selected.parquet",
+        "{prev}/labeled.parquet",
+        "{prev}/unlabeled.parquet",
+        "data/pool/pool.json",
+        "data/pool/oracle.parquet",
+    ),
+    outs=("{round}/labels.parquet", "{round}/labeled.parquet", "{round}/unlabeled.parquet"),
+    params=("seed", "label", "prices"),
+    frozen=True,
+)
+
+TRAIN = Stage(
+    name="train",
+    deps=(
+        "{round}/plan.json",
+        "{round}/labeled.parquet",
+        "data/pool/pool.json",
+        "data/pool/manifest.parquet",
+        "data/pool/test.parquet",
+    ),
+    outs=("{round}/model.safetensors", "{round}/model.json", "{round}/history.json"),
+    params=("seed", "device", "dataset", "train"),
+    metrics=("{round}/metrics.json",),
+)
+
+INFER = Stage(
+    name="infer",
+    deps=(
+        "{round}/plan.json",
+        "{round}/model.safetensors",
+        "{round}/model.json",
+        "{round}/unlabeled.parquet",
+        "{prev}/scores.parquet",
+        "data/pool/pool.json",
+        "data/pool/manifest.parquet",
+    ),
+    outs=("{round}/scores.parquet",),
+    params=("seed", "device", "dataset", "infer"),
+)
+
+#: In the order in which a round runs them; the decision stands between TRAIN and INFER.
+ROUND_STAGES = (SELECT, LABEL, TRAIN, INFER)
+BY_NAME = {stage.name: stage for stage in (POOL, *ROUND_STAGES)}
+
+
+def input_digests(workspace: Workspace, stage: Stage, round_: int) -> dict[str, str]:
+    """SHA-256 of each input file, and of the configuration that the stage reads, keyed by path and by `config`.
+
+    Raises:
+        WorkspaceError: an input is missing.
+    """
+    digests = {}
+    for name, path in stage.paths(workspace, round_, stage.deps).items():
+        if not path.exists():
+            raise WorkspaceError(f"{path}: missing, and {stage.name} of round {round_:03d} needs it; try `dvc checkout`")
+        digests[name] = files.digest(path)
+    settings = config.dump(load_config(workspace))
+    return digests | {"config": files.digest_value({key: settings[key] for key in stage.params})}
+
+
+def is_done(workspace: Workspace, stage: Stage, round_: int) -> bool:
+    """Whether the stage has finished on the inputs that lie there now, and its outputs are all there."""
+    entry = ledger.entry(workspace.round_dir(round_), stage.name)
+    outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
+    if entry is None or not all(path.exists() for path in outputs.values()):
+        return False
+    return bool(entry["inputs"] == input_digests(workspace, stage, round_))
+
+
+def run(workspace: Workspace, stage: Stage, round_: int) -> bool:
+    """Run a stage unless it is done; True if it ran. Bills it once, however often it is run on the same inputs."""
+    if is_done(workspace, stage, round_):
+        return False
+    inputs = input_digests(workspace, stage, round_)
+    work = import_module(f"tasks.{stage.name}.run").run
+    with ledger.metered() as usage:
+        work(workspace, round_, usage)
+    entry = ledger.entry(workspace.round_dir(round_), stage.name)
+    if entry is None or entry["inputs"] != inputs:
+        outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
+        digests = {name: files.digest(path) for name, path in outputs.items()}
+        ledger.write_entry(workspace.round_dir(round_), stage.name, usage, load_config(workspace).prices, inputs, digests)
+    return True
