@@ -143,6 +143,10 @@ def find_workspace(root: Path) -> Workspace:
     return Workspace(root.resolve())
 
 
+#: The workspaces that this process holds, so that a command may hold one and call a flow that holds it too.
+_held_here: set[Path] = set()
+
+
 @contextmanager
 def held(workspace: Workspace) -> Iterator[None]:
     """Hold the workspace against every other process for the length of the block; the kernel frees it if we die.
@@ -150,6 +154,9 @@ def held(workspace: Workspace) -> Iterator[None]:
     Raises:
         WorkspaceError: another process holds it; its number and command are named.
     """
+    if workspace.root in _held_here:
+        yield
+        return
     path = workspace.root / "data" / ".lock"
     path.parent.mkdir(exist_ok=True)
     with path.open("a+", encoding="utf-8") as handle:
@@ -160,7 +167,11 @@ def held(workspace: Workspace) -> Iterator[None]:
         handle.truncate(0)
         handle.write(json.dumps({"pid": os.getpid(), "command": " ".join(sys.argv)}))
         handle.flush()
-        yield
+        _held_here.add(workspace.root)
+        try:
+            yield
+        finally:
+            _held_here.discard(workspace.root)
 
 
 def _holder(path: Path) -> str:

@@ -1,0 +1,191 @@
+"""The command `frugal`. Heavy libraries are imported inside the commands that need them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tasks.errors import FrugalError, UserError, WaitingForLabels
+
+if TYPE_CHECKING:
+    from tasks.rounds import Workspace
+
+
+class _Commands(click.Group):
+    """Turns the errors we raise on purpose into one line and an exit status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FrugalError as error:
+            click.echo(_one_line(error), err=True)
+            sys.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted; the same command goes on where it stopped", err=True)
+            sys.exit(130)
+
+
+def _one_line(error: FrugalError) -> str:
+    kind = "waiting" if isinstance(error, WaitingForLabels) else "error"
+    return f"{kind}: {' '.join(str(error).split())}"
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="frugal-loop")
+def main() -> None:
+    """Active learning that pays for itself: rounds of SELECT, LABEL, TRAIN, INFER, each with its bill.
+
+    Exit status: 0 done, 1 failed, 2 your mistake (nothing was written), 3 waiting for labels.
+    """
+
+
+_workspace = click.option(
+    "--workspace", "-w", "root", type=click.Path(path_type=Path), default=Path(), help="The workspace (default: here)."
+)
+
+
+@contextmanager
+def _hold(root: Path) -> Iterator[Workspace]:
+    from tasks.rounds import find_workspace, held
+
+    workspace = find_workspace(root)
+    with held(workspace):
+        yield workspace
+
+
+@main.command()
+@click.argument("arguments", nargs=-1, metavar="[CONF] [KEY=VALUE]...")
+@_workspace
+def run(arguments: tuple[str, ...], root: Path) -> None:
+    """Run the whole loop with an oracle or with answers that are there; go on where it stopped.
+
+    Without CONF the workspace's loop is continued; a new one takes conf/digits.yaml.
+
+    \b
+    Example: frugal run conf/digits.yaml loop.rounds=3 train.lr=0.001
+    """
+    from flows import drive
+
+    with _hold(root) as workspace:
+        drive.drive(workspace, "run_loop", *_split(arguments))
+    _show(root)
+
+
+@main.command("open")
+@click.argument("arguments", nargs=-1, metavar="[CONF] [KEY=VALUE]...")
+@_workspace
+def open_(arguments: tuple[str, ...], root: Path) -> None:
+    """Open a round: plan it, SELECT, and write the tasks for those who label.
+
+    \b
+    Example: frugal open conf/mine.yaml
+    """
+    from flows import drive
+
+    with _hold(root) as workspace:
+        drive.drive(workspace, "open_round", *_split(arguments))
+    _show(root)
+
+
+@main.command()
+@click.option("--answers", type=click.Path(path_type=Path), help="A CSV or JSONL file of answers to take in.")
+@_workspace
+def close(answers: Path | None, root: Path) -> None:
+    """Close the open round: take in the answers, TRAIN, decide, and INFER if the loop goes on.
+
+    \b
+    Example: frugal close --answers labels.csv
+    """
+    from flows import drive
+
+    with _hold(root) as workspace:
+        drive.close(workspace, answers)
+    _show(root)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@_workspace
+def status(as_json: bool, root: Path) -> None:
+    """Say where the loop stands: round, labels, accuracy, money, and what it waits for.
+
+    \b
+    Example: frugal status --json
+    """
+    _show(root, as_json)
+
+
+@main.command()
+@click.argument("name", metavar="NAME")
+@click.option("--round", "round_", type=click.IntRange(min=0), help="The round's number.")
+@_workspace
+def stage(name: str, round_: int | None, root: Path) -> None:
+    """Run one stage of one round (pool, select, label, train, infer), as dvc.yaml does.
+
+    \b
+    Example: frugal stage train --round 002
+    """
+    from flows import drive
+
+    with _hold(root) as workspace:
+        click.echo(drive.single_stage(workspace, name, round_))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def init(directory: Path) -> None:
+    """Make a new workspace: conf/, data/, dvc.yaml, with its own git and DVC.
+
+    \b
+    Example: frugal init my-loop
+    """
+    from flows.init import init as make
+
+    made = make(directory)
+    click.echo(f"{directory}: {'workspace made' if made else 'is a workspace already'}; next: cd {directory} && frugal run")
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the MLflow pages.")
+@click.option("--prefect-port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Of Prefect's pages.")
+@_workspace
+def ui(port: int, prefect_port: int, root: Path) -> None:
+    """Serve the MLflow and Prefect web pages on this machine until interrupted.
+
+    \b
+    Example: frugal ui --port 5001
+    """
+    from flows.ui import serve
+    from tasks.rounds import find_workspace
+
+    serve(find_workspace(root), port, prefect_port)
+
+
+def _split(arguments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """A leading CONF, if there is one, and the overrides."""
+    if arguments and "=" not in arguments[0]:
+        return arguments[0], arguments[1:]
+    return None, arguments
+
+
+def _show(root: Path, as_json: bool = False) -> None:
+    from tasks.rounds import find_workspace
+    from tasks.status import status as read_status
+
+    now = read_status(find_workspace(root))
+    if as_json:
+        import json
+
+        click.echo(json.dumps(now, indent=2))
+        return
+    from flows.console import show_status
+
+    show_status(now)
+
+
+__all__ = ["UserError", "main"]

@@ -1,0 +1,97 @@
+"""What a person sees while the loop works and when it is done."""
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+#: Progress and remarks; results that a script may read go to standard output by click.echo.
+screen = Console(stderr=True, highlight=False)
+
+
+class Bar:
+    """Progress as a bar that vanishes when its work is done; needs a terminal."""
+
+    def __init__(self) -> None:
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def start(self, label: str, total: int) -> None:
+        """Show an empty bar."""
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._progress = Progress(*columns, TextColumn("{task.fields[note]}"), console=screen, transient=True)
+        self._task = self._progress.add_task(label, total=total, note="")
+        self._progress.start()
+
+    def advance(self, units: int, note: str = "") -> None:
+        """Fill the bar by ``units``."""
+        if self._progress is not None and self._task is not None:
+            fields = {"note": note} if note else {}
+            self._progress.update(self._task, advance=units, **fields)  # type: ignore[arg-type]
+
+    def finish(self) -> None:
+        """Take the bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+class Lines:
+    """Progress as plain lines, at most one in ten seconds, for logs."""
+
+    def __init__(self, every_s: float = 10.0) -> None:
+        self._every_s = every_s
+        self._label, self._total, self._done, self._last = "", 0, 0, 0.0
+
+    def start(self, label: str, total: int) -> None:
+        """Begin to count."""
+        self._label, self._total, self._done, self._last = label, total, 0, time.monotonic()
+
+    def advance(self, units: int, note: str = "") -> None:
+        """Count, and print if the last line is old enough."""
+        self._done += units
+        if time.monotonic() - self._last >= self._every_s:
+            self._last = time.monotonic()
+            screen.print(f"  {self._label} {self._done} of {self._total} {note}".rstrip())
+
+    def finish(self) -> None:
+        """Print nothing: the stage's own line follows."""
+
+
+def listener() -> Bar | Lines:
+    """A bar on a terminal, plain lines elsewhere."""
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+def rounds_table(status: dict[str, Any]) -> Table:
+    """The rounds so far with labels, accuracy, money and device-hours."""
+    table = Table(title=f"{status['name']}: {status['state']}")
+    for column in ("round", "labels", "accuracy", "items scored", f"money ({status['currency']})", "device-hours"):
+        table.add_column(column, justify="right")
+    for outcome in status["rounds"]:
+        table.add_row(
+            f"{outcome['round']:03d}",
+            str(outcome["labels"]),
+            f"{outcome['accuracy']:.4f}",
+            str(outcome["items_scored"]),
+            f"{outcome['money']:.2f}",
+            f"{outcome['device_hours']:.4f}",
+        )
+    return table
+
+
+def show_status(status: dict[str, Any]) -> None:
+    """Print the table of rounds, why the loop stands where it stands, and the next command to type."""
+    out = Console(highlight=False)
+    if status["rounds"]:
+        out.print(rounds_table(status))
+    else:
+        out.print(f"state: {status['state']}; no round is trained yet")
+    if (decision := status.get("decision")) and decision["action"] != "continue":
+        out.print(f"{decision['action']}: {decision['reason']}")
+    if status["waits_for"]:
+        out.print(f"waits for {status['waits_for']}")
+    out.print(f"next: {status['next']}")

@@ -1,0 +1,121 @@
+"""What the commands do: check, start the server while torch loads, run a Prefect flow, say how it ended."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from tasks import files, loop, progress, stages
+from tasks.config import Config
+from tasks.errors import AnswerError, ConfigError, WaitingForLabels, WorkspaceError
+from tasks.label import answers as answer_files
+from tasks.label.run import waiting
+from tasks.rounds import Workspace, load_config, stored_config
+
+
+def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[str, ...]) -> None:
+    """Run one of the flows on a workspace that the caller holds.
+
+    Raises:
+        UserError: something in the request or the data is wrong; nothing was written.
+        WaitingForLabels: a round is open and unanswered.
+    """
+    from flows import record, server, start
+
+    config = start.configuration(workspace, conf, overrides)
+    record.check(workspace, config)
+    if stored_config(workspace) is not None and loop.next_step(workspace) is None and not record.pending(workspace, config):
+        return
+    with server.embedded() as prefect_server:
+        warm_up = threading.Thread(target=_warm_up, args=(config,), daemon=True)
+        warm_up.start()
+        start.start(workspace, config)
+        prefect_server.wait()
+        warm_up.join()
+        _run(flow, workspace=str(workspace.root), conf=conf, overrides=list(overrides))
+
+
+def close(workspace: Workspace, answers: Path | None) -> None:
+    """Close the open round; ``answers`` is copied into its folder once it has been found to fit.
+
+    Raises:
+        WorkspaceError: no round is open.
+        AnswerError: the answers do not fit the tasks; nothing was written.
+        WaitingForLabels: not all tasks are answered.
+    """
+    from flows import record, server
+
+    config = load_config(workspace)
+    record.check(workspace, config)
+    step = loop.next_step(workspace)
+    if step is None or step.name in ("pool", "plan", "select"):
+        raise WorkspaceError(f"{workspace.root}: no round is open; open one with `frugal open`")
+    if step.name == "label":
+        if answers is not None:
+            _take_in(workspace, step.round, answers)
+        if reason := waiting(workspace, step.round):
+            raise WaitingForLabels(reason)
+    with server.embedded() as prefect_server:
+        _warm_up(config)
+        prefect_server.wait()
+        _run("close_round", workspace=str(workspace.root))
+
+
+def single_stage(workspace: Workspace, name: str, round_: int | None) -> str:
+    """Run one stage without an orchestrator and say what came of it.
+
+    Raises:
+        ConfigError: no such stage, or its round is missing.
+    """
+    if name not in stages.BY_NAME:
+        raise ConfigError(f"{name!r}: no such stage; the stages are {', '.join(stages.BY_NAME)}")
+    if name == stages.POOL.name:
+        from tasks.datasets.run import run as build_pool
+
+        build_pool(workspace, load_config(workspace).dataset)
+        return "pool: done"
+    if round_ is None:
+        raise ConfigError(f"stage {name} needs --round, such as --round 002")
+    with progress.shown_by(_listener()):
+        ran = stages.run(workspace, stages.BY_NAME[name], round_)
+    return f"{name} {round_:03d}: {'done' if ran else 'up to date'}"
+
+
+def _take_in(workspace: Workspace, round_: int, source: Path) -> None:
+    if source.suffix not in (".csv", ".jsonl"):
+        raise AnswerError(f"{source}: answers come as a .csv or .jsonl file")
+    folder = workspace.round_dir(round_)
+    ids = files.read_table(folder / "selected.parquet", ["id"])["id"].to_pylist()
+    classes = files.read_json(workspace.pool / "pool.json")["classes"]
+    given = answer_files.read(source, ids, classes)
+    if len(given) < len(ids):
+        raise WaitingForLabels(f"{source}: answers {len(given)} of {len(ids)} tasks of round {round_:03d}")
+    files.write_bytes(folder / f"labels{source.suffix}", source.read_bytes())
+    (folder / ("labels.jsonl" if source.suffix == ".csv" else "labels.csv")).unlink(missing_ok=True)
+
+
+def _run(flow: str, **parameters: Any) -> None:
+    # Our own errors reach the user as one line; Prefect would log each with its traceback.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    from flows import loop as flows
+
+    with progress.shown_by(_listener()):
+        state = getattr(flows, flow)(**parameters, return_state=True)
+    state.result()
+    if flow == "run_loop" and state.name == flows.AWAITING:
+        raise WaitingForLabels(state.message)
+
+
+def _listener() -> progress.Progress:
+    from flows.console import listener
+
+    return listener()
+
+
+def _warm_up(config: Config) -> None:
+    """Import what the stages need while a server starts."""
+    import tasks.infer.run
+    import tasks.train.run  # noqa: F401
+
+    if config.record.dvc:
+        import dvc.repo  # noqa: F401

@@ -1,0 +1,122 @@
+"""The Prefect flows: run_loop, open_round, close_round. They order and show the work; the files are the truth."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.concurrency.sync import concurrency
+from prefect.states import Completed, State
+
+from flows import artifacts, record, start
+from tasks import loop
+from tasks.config import Config
+from tasks.errors import FrugalError
+from tasks.label.run import waiting
+from tasks.loop import Step
+from tasks.rounds import Workspace, find_workspace, held
+
+#: The name of the completed state of a flow that left a round open for people.
+AWAITING = "AwaitingLabels"
+
+#: Stages that occupy a device.
+_ON_DEVICE = {"train", "infer"}
+
+
+def _worth_another_try(_task: Any, _run: Any, state: State) -> bool:
+    """A fault of ours or of the user's stays one; a fault of the machine may pass."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, FrugalError)
+
+
+@task(retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_worth_another_try, cache_policy=NO_CACHE)
+def run_step(workspace: Workspace, step: Step, device: str) -> None:
+    """One step of the loop; a second run of a finished one does nothing."""
+    with device_slot(device if step.name in _ON_DEVICE else "cpu"):
+        loop.run(workspace, step)
+
+
+@task(retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_worth_another_try, cache_policy=NO_CACHE)
+def record_rounds(workspace: Workspace, config: Config) -> None:
+    """Enter every finished round that is not yet recorded in DVC, git and MLflow."""
+    record.catch_up(workspace, config)
+
+
+@flow(flow_run_name="run_loop {workspace}", persist_result=False)
+def run_loop(workspace: str, conf: str | None = None, overrides: list[str] | None = None) -> State[Any]:
+    """The whole loop, until a policy stops it or people have to label."""
+    return _advance(workspace, conf, overrides, lambda place, step: step.name == "label" and waiting(place, step.round))
+
+
+@flow(flow_run_name="open_round {workspace}", persist_result=False)
+def open_round(workspace: str, conf: str | None = None, overrides: list[str] | None = None) -> State[Any]:
+    """The first half of a round: plan, SELECT, tasks for people."""
+    return _advance(workspace, conf, overrides, lambda place, step: step.name == "label" and "the round is open")
+
+
+@flow(flow_run_name="close_round {workspace}", persist_result=False)
+def close_round(workspace: str) -> State[Any]:
+    """The second half of a round: labels, TRAIN, decision, INFER."""
+    return _advance(
+        workspace,
+        None,
+        None,
+        lambda place, step: (step.name == "label" and waiting(place, step.round))
+        or (step.name == "plan" and "the round is closed"),
+    )
+
+
+def _advance(
+    root: str, conf: str | None, overrides: list[str] | None, halt: Callable[[Workspace, Step], str | bool | None]
+) -> State[Any]:
+    """Do step after step until the loop has ended or ``halt`` gives a reason to leave it."""
+    workspace = find_workspace(Path(root))
+    with held(workspace):
+        config = start.configuration(workspace, conf, tuple(overrides or ()))
+        start.start(workspace, config)
+        device = device_kind(config)
+        record_rounds(workspace, config)
+        while (step := loop.next_step(workspace)) is not None:
+            if reason := halt(workspace, step):
+                name = AWAITING if step.name == "label" else None
+                return Completed(name=name, message=str(reason))
+            run_step.with_options(name=step.name, task_run_name=f"{step.name} {step.round:03d}")(workspace, step, device)
+            if step.name == "decide":
+                artifacts.publish(workspace, step.round)
+            if step.round in loop.finished_rounds(workspace):
+                record_rounds(workspace, config)
+        return Completed(message="the loop has ended")
+
+
+def device_kind(config: Config) -> str:
+    """The kind of device that the loop's models run on."""
+    from tasks.models.device import resolve
+
+    return resolve(config.device).type
+
+
+@contextmanager
+def device_slot(kind: str) -> Iterator[None]:
+    """Occupy one of this machine's GPUs among all Prefect runs; a CPU needs no slot."""
+    if kind == "cpu":
+        with nullcontext():
+            yield
+        return
+    _ensure_slots()
+    with concurrency("gpu", occupy=1, strict=True):
+        yield
+
+
+def _ensure_slots() -> None:
+    """Create the `gpu` limit, one slot per GPU seen here, unless somebody has set one."""
+    import torch
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    with get_client(sync_client=True) as client:
+        try:
+            client.read_global_concurrency_limit_by_name("gpu")
+        except ObjectNotFound:
+            client.upsert_global_concurrency_limit_by_name("gpu", max(torch.cuda.device_count(), 1))

@@ -1,0 +1,52 @@
+"""The record of finished rounds: versions in DVC, commits in git, runs in MLflow.
+
+The files of a round are the truth. Each recorder can be asked again at any time: what is recorded already stays as it
+is, and what is missing, because a process died or a server was away, is caught up.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flows.record import git, versions
+from tasks.config import RecordConfig
+from tasks.rounds import Workspace
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a finished round has come to; all sums are made by the caller."""
+
+    #: Bought so far, with this round's.
+    labels: int
+    #: Spent so far, with this round's.
+    money: float
+    currency: str
+    #: Used so far, all kinds of devices together.
+    device_hours: float
+    #: Held-out metrics by name; `accuracy` is among them.
+    metrics: Mapping[str, float]
+    #: The round's plan and whatever else is worth comparing between rounds; any JSON values.
+    params: Mapping[str, Any]
+    #: Metrics of each epoch, in order.
+    history: Sequence[Mapping[str, float]] = ()
+
+
+def subject(round_: int, summary: Summary) -> str:
+    """The one line that names a round in `git log`."""
+    return (
+        f"round {round_:03d}: {summary.labels} labels, accuracy {summary.metrics['accuracy']:.4f}, "
+        f"{summary.money:.2f} {summary.currency}"
+    )
+
+
+def check(workspace: Workspace, wanted: RecordConfig) -> None:
+    """Refuse a workspace that cannot take the record which its configuration wants.
+
+    Raises:
+        WorkspaceError: git or DVC is missing there, or the workspace lies inside a larger git repository.
+    """
+    if wanted.git == "commit":
+        git.check(workspace)
+    if wanted.dvc:
+        versions.check(workspace)

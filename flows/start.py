@@ -1,0 +1,48 @@
+"""The beginning of a run: its configuration, its pool, and whatever can be refused before anything is spent."""
+
+from pathlib import Path
+
+from tasks import check, config
+from tasks.errors import ConfigError
+from tasks.rounds import Workspace, begin, stored_config
+
+DEFAULT = "conf/digits.yaml"
+
+
+def configuration(workspace: Workspace, conf: str | None, overrides: tuple[str, ...]) -> config.Config:
+    """The configuration asked for: a file with overrides, or the running loop's own if no file is named.
+
+    Raises:
+        ConfigError: it is not valid, or the loop began with another one.
+    """
+    stored = stored_config(workspace)
+    if conf is None and stored is not None:
+        if overrides:
+            raise ConfigError(
+                f"{' '.join(overrides)}: the loop in {workspace.root} has begun, and its configuration stays as it is; "
+                "continue it without overrides, or start a new one with `frugal init DIR`"
+            )
+        return stored
+    wanted = config.load(_locate(workspace, conf or DEFAULT), overrides)
+    if stored is not None:
+        begin(workspace, wanted)
+    return wanted
+
+
+def start(workspace: Workspace, wanted: config.Config) -> None:
+    """Build the pool of a new loop and store its configuration; for a loop that has begun, only compare the two.
+
+    Raises:
+        ConfigError: the configuration differs from the stored one, or asks for more than the pool holds.
+        DataError: the data are missing or damaged; nothing was written.
+    """
+    if stored_config(workspace) is None:
+        from tasks.datasets.run import run as build_pool
+
+        build_pool(workspace, wanted.dataset, lambda items, known: check.fits_pool(wanted, items, known))
+    begin(workspace, wanted)
+
+
+def _locate(workspace: Workspace, conf: str) -> Path:
+    inside = workspace.root / conf
+    return inside if inside.exists() else Path(conf)

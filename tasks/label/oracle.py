@@ -1,0 +1,61 @@
+"""The oracle of a simulated pool: it knows the answers, and may be made to err."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from tasks import files
+from tasks.config import Config, LabelConfig
+from tasks.errors import ConfigError, DataError
+from tasks.label.labels import Label
+from tasks.rounds import Workspace
+from tasks.seeds import generator
+
+
+def answer(workspace: Workspace, round_: int, ids: list[str], classes: list[str], config: Config) -> list[Label]:
+    """The pool's own answers to ``ids``, in their order, with the configured errors mixed in.
+
+    Errors depend on the ids and the seed, not on the order in which the ids come.
+
+    Raises:
+        DataError: an answer is not known.
+        ConfigError: label.confusion does not fit the classes.
+    """
+    ordered = sorted(ids)
+    truth = _truth(workspace, ordered)
+    given = _with_errors(truth, len(classes), config.label, generator(config.seed, round_, "label"))
+    labels = dict(zip(ordered, given.tolist(), strict=True))
+    return [Label(id_, labels[id_], "oracle", None, config.label.seconds) for id_ in ids]
+
+
+def _truth(workspace: Workspace, ids: list[str]) -> npt.NDArray[np.int64]:
+    oracle = files.read_table(workspace.pool / "oracle.parquet")
+    known = oracle.filter(pc.is_in(oracle["id"], value_set=_strings(ids)))
+    labels = dict(zip(known["id"].to_pylist(), known["label"].to_pylist(), strict=True))
+    for id_ in ids:
+        if id_ not in labels:
+            raise DataError(f"{id_}: the oracle has no label for it; label by people with `label.labeler=files`")
+    return np.array([labels[id_] for id_ in ids], dtype=np.int64)
+
+
+def _strings(ids: list[str]) -> "pc.pa.Array":
+    return pc.pa.array(ids, pc.pa.string())
+
+
+def _with_errors(
+    truth: npt.NDArray[np.int64], classes: int, config: LabelConfig, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    if config.confusion is not None:
+        cumulative = np.cumsum(_matrix(config.confusion, classes), axis=1)
+        draws = rng.random(len(truth))
+        return np.minimum((draws[:, None] >= cumulative[truth]).sum(axis=1), classes - 1)
+    wrong = rng.random(len(truth)) < config.noise
+    # A shift by 1..classes-1 reaches every other class with equal probability.
+    shifts = rng.integers(1, max(classes, 2), len(truth))
+    return np.where(wrong, (truth + shifts) % classes, truth)
+
+
+def _matrix(confusion: tuple[tuple[float, ...], ...], classes: int) -> npt.NDArray[np.float64]:
+    if len(confusion) != classes or any(len(row) != classes for row in confusion):
+        raise ConfigError(f"label.confusion: must have {classes} rows of {classes} probabilities, one per class")
+    return np.array(confusion)

@@ -1,0 +1,15 @@
+"""Multinomial logistic regression on the items' values."""
+
+import math
+
+from torch import nn
+
+
+def build(shape: tuple[int, ...], classes: int) -> nn.Module:
+    """One linear layer on the flattened item.
+
+    Args:
+        shape: of one item, any number of axes.
+        classes: number of classes; the model returns float logits (batch, classes).
+    """
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), classes))

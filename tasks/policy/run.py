@@ -1,0 +1,51 @@
+"""The two moments at which policies speak: before a round (plan.json) and after its training (decision.json)."""
+
+from dataclasses import asdict
+
+import pyarrow.parquet as pq
+
+from tasks import files
+from tasks.config import Config
+from tasks.history import history
+from tasks.policy import query_size, stopping
+from tasks.policy.decision import Choice
+from tasks.rounds import Workspace, load_config, sync_rounds_file
+
+
+def plan(workspace: Workspace, round_: int) -> None:
+    """Write this round's decisions, each with its reason, and enter the round in conf/rounds.yaml."""
+    config = load_config(workspace)
+    unlabeled = pq.read_metadata(workspace.previous_dir(round_) / "unlabeled.parquet").num_rows
+    choices = {
+        "query_size": query_size.fixed(history(workspace), config.loop, unlabeled),
+        "strategy": _strategy(config, round_),
+        "proxy": Choice(None, "the model that is trained also selects"),
+        "infer_scope": _scope(config),
+        "retrain": Choice("scratch", "weights are drawn anew each round"),
+        "seed": Choice(config.seed, "seed"),
+    }
+    plan = {"round": round_, **{name: asdict(choice) for name, choice in choices.items()}}
+    files.write_json(workspace.round_dir(round_) / "plan.json", plan)
+    sync_rounds_file(workspace)
+
+
+def decide(workspace: Workspace, round_: int) -> None:
+    """Write whether another round follows, and enter the round under `scored` in conf/rounds.yaml if so."""
+    unlabeled = pq.read_metadata(workspace.round_dir(round_) / "unlabeled.parquet").num_rows
+    made = stopping.decide(history(workspace), load_config(workspace).loop, unlabeled)
+    files.write_json(workspace.round_dir(round_) / "decision.json", {"round": round_, **asdict(made)})
+    sync_rounds_file(workspace)
+
+
+def _strategy(config: Config, round_: int) -> Choice:
+    if round_:
+        return Choice(config.select.strategy, "select.strategy")
+    name = config.select.initial
+    caution = "; it reads the true classes of the whole pool: simulation only" if name == "class_balanced" else ""
+    return Choice(name, f"select.initial{caution}")
+
+
+def _scope(config: Config) -> Choice:
+    if config.select.strategy == "random":
+        return Choice("none", "select.strategy = random needs no scores")
+    return Choice("full", "the whole unlabelled pool is scored")

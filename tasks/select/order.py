@@ -1,0 +1,29 @@
+"""A random order of ids that depends on the ids and the seed alone, never on the order of rows in a file."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+
+def random_keys(ids: pa.Array, seed: np.random.SeedSequence) -> npt.NDArray[np.uint64]:
+    """A 64-bit key per id from SipHash keyed by ``seed``: sorting by it is a uniformly random permutation.
+
+    Args:
+        ids: N strings.
+
+    Returns:
+        uint64 of shape (N,).
+    """
+    key = "".join(f"{word:08x}" for word in seed.generate_state(2))
+    strings = np.asarray(ids.to_numpy(zero_copy_only=False), dtype=object)
+    return pd.util.hash_array(strings, hash_key=key, categorize=False)
+
+
+def smallest(keys: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.int64]:
+    """Positions of the ``size`` smallest keys, ascending; O(N) plus a sort of the chosen ones."""
+    if size < len(keys):
+        positions = np.argpartition(keys, size)[:size]
+    else:
+        positions = np.arange(len(keys))
+    return positions[np.argsort(keys[positions], kind="stable")].astype(np.int64)

@@ -1,0 +1,62 @@
+"""Where a loop stands, read off its files."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from tasks import loop
+from tasks.history import Outcome, history
+from tasks.label.answers import answer_file
+from tasks.rounds import Workspace, decision, rounds, stored_config
+
+
+def headline(outcome: Outcome, currency: str) -> str:
+    """One line on a round: its labels, accuracy and money so far."""
+    return (
+        f"round {outcome.round:03d}: {outcome.labels} labels, accuracy {outcome.accuracy:.4f}, "
+        f"{outcome.money:.2f} {currency}"
+    )
+
+
+def status(workspace: Workspace) -> dict[str, Any]:
+    """State, round, sums, what the loop waits for and the next command, as plain JSON values.
+
+    `state` is one of: empty (no loop yet), interrupted (a run can go on), waiting (for people), finished.
+    """
+    config = stored_config(workspace)
+    if config is None:
+        return {"state": "empty", "waits_for": None, "next": "frugal run conf/digits.yaml", "rounds": []}
+    outcomes = history(workspace)
+    opened = rounds(workspace)
+    last = outcomes[-1] if outcomes else None
+    state, waits_for, command = _situation(workspace, config.label.labeler)
+    made = decision(workspace, opened[-1]) if opened else None
+    return {
+        "name": config.name,
+        "state": state,
+        "round": opened[-1] if opened else None,
+        "labels": last.labels if last else 0,
+        "accuracy": last.accuracy if last else None,
+        "money": last.money if last else 0.0,
+        "currency": config.prices.currency,
+        "device_hours": last.device_hours if last else 0.0,
+        "decision": made,
+        "waits_for": waits_for,
+        "next": command,
+        "rounds": [asdict(outcome) for outcome in outcomes],
+    }
+
+
+def _situation(workspace: Workspace, labeler: str) -> tuple[str, str | None, str]:
+    step = loop.next_step(workspace)
+    if step is None:
+        return "finished", None, "frugal ui"
+    if step.name != "label" or labeler != "files":
+        return "interrupted", None, "frugal run"
+    folder = workspace.round_dir(step.round)
+    wanted = pq.read_metadata(folder / "selected.parquet").num_rows
+    if answer_file(workspace, step.round) is None:
+        name = workspace.relative(folder)
+        return "waiting", f"{wanted} labels for {name}/tasks.jsonl in {name}/labels.csv", "frugal close"
+    return "waiting", f"`frugal close`: the answers to {wanted} tasks have arrived", "frugal close"
