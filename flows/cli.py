@@ -147,12 +147,16 @@ def init(directory: Path) -> None:
     from flows.init import init as make
 
     made = make(directory)
-    click.echo(f"{directory}: {'workspace made' if made else 'is a workspace already'}; next: cd {directory} && frugal run")
+    click.echo(
+        f"{directory}: {'workspace made' if made else 'is a workspace already'}; next: cd {directory} && frugal run"
+    )
 
 
 @main.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of the MLflow pages.")
-@click.option("--prefect-port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Of Prefect's pages.")
+@click.option(
+    "--prefect-port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Of Prefect's pages."
+)
 @_workspace
 def ui(port: int, prefect_port: int, root: Path) -> None:
     """Serve the MLflow and Prefect web pages on this machine until interrupted.

@@ -24,7 +24,11 @@ def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[st
 
     config = start.configuration(workspace, conf, overrides)
     record.check(workspace, config)
-    if stored_config(workspace) is not None and loop.next_step(workspace) is None and not record.pending(workspace, config):
+    if (
+        stored_config(workspace) is not None
+        and loop.next_step(workspace) is None
+        and not record.pending(workspace, config)
+    ):
         return
     with server.embedded() as prefect_server:
         warm_up = threading.Thread(target=_warm_up, args=(config,), daemon=True)

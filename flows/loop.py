@@ -8,7 +8,8 @@ from typing import Any
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from flows import artifacts, record, start
 from tasks import loop
@@ -63,8 +64,9 @@ def close_round(workspace: str) -> State[Any]:
         workspace,
         None,
         None,
-        lambda place, step: (step.name == "label" and waiting(place, step.round))
-        or (step.name == "plan" and "the round is closed"),
+        lambda place, step: (
+            (step.name == "label" and waiting(place, step.round)) or (step.name == "plan" and "the round is closed")
+        ),
     )
 
 
@@ -82,7 +84,9 @@ def _advance(
             if reason := halt(workspace, step):
                 name = AWAITING if step.name == "label" else None
                 return Completed(name=name, message=str(reason))
-            run_step.with_options(name=step.name, task_run_name=f"{step.name} {step.round:03d}")(workspace, step, device)
+            run_step.with_options(name=step.name, task_run_name=f"{step.name} {step.round:03d}")(
+                workspace, step, device
+            )
             if step.name == "decide":
                 artifacts.publish(workspace, step.round)
             if step.round in loop.finished_rounds(workspace):

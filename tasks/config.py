@@ -30,6 +30,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+#: YAML and JSON have lists where the frozen models have tuples.
+Numbers = Annotated[tuple[float, ...], Field(strict=False)]
 
 
 class _Model(BaseModel):
@@ -82,7 +84,7 @@ class LabelConfig(_Model):
     #: Share of the oracle's labels that are wrong, spread evenly over the other classes.
     noise: Share = 0.0
     #: Instead of noise: row i holds the probabilities of each answer for true class i; every row sums to 1.
-    confusion: Annotated[tuple[tuple[float, ...], ...], Field(strict=False)] | None = None
+    confusion: Annotated[tuple[Numbers, ...], Field(strict=False)] | None = None
 
     @model_validator(mode="after")
     def _one_noise(self) -> "LabelConfig":

@@ -28,10 +28,12 @@ def disk_space_checked(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        # pyarrow raises OSError without an errno attribute set for some writers; the text is all there is.
-        if error.errno in _NO_SPACE or "No space left" in str(error):
-            raise DiskFullError(f"{path}: no space left on the device; free some and run the same command again") from error
+    except Exception as error:
+        # safetensors has an error class of its own, without a number; the text is all there is.
+        if getattr(error, "errno", None) in _NO_SPACE or "No space left" in str(error):
+            raise DiskFullError(
+                f"{path}: no space left on the device; free some and run the same command again"
+            ) from error
         raise
 
 

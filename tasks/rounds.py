@@ -63,10 +63,14 @@ def rounds(workspace: Workspace) -> list[int]:
         WorkspaceError: a number is missing.
     """
     folder = workspace.root / "data" / "rounds"
-    numbers = sorted(int(plan.parent.name) for plan in folder.glob("*/plan.json") if re.fullmatch(r"\d{3,}", plan.parent.name))
+    numbers = sorted(
+        int(plan.parent.name) for plan in folder.glob("*/plan.json") if re.fullmatch(r"\d{3,}", plan.parent.name)
+    )
     for expected, number in enumerate(numbers):
         if number != expected:
-            raise WorkspaceError(f"{workspace.round_dir(expected)}: round missing; restore it with `git checkout -- data/rounds`")
+            raise WorkspaceError(
+                f"{workspace.round_dir(expected)}: round missing; restore it with `git checkout -- data/rounds`"
+            )
     return numbers
 
 

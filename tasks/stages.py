@@ -14,7 +14,7 @@ from tasks.rounds import Workspace, load_config
 class Stage:
     """One stage of a round: its files and the keys of the configuration that it reads.
 
-    Paths are relative to the workspace; {round} is the round's folder, {prev} the one before (data/pool/start at first).
+    Paths are relative to the workspace; {round} is the round's folder, {prev} the one before it, or data/pool/start.
     """
 
     name: str
@@ -122,7 +122,9 @@ def input_digests(workspace: Workspace, stage: Stage, round_: int) -> dict[str, 
     digests = {}
     for name, path in stage.paths(workspace, round_, stage.deps).items():
         if not path.exists():
-            raise WorkspaceError(f"{path}: missing, and {stage.name} of round {round_:03d} needs it; try `dvc checkout`")
+            raise WorkspaceError(
+                f"{path}: missing, and {stage.name} of round {round_:03d} needs it; try `dvc checkout`"
+            )
         digests[name] = files.digest(path)
     settings = config.dump(load_config(workspace))
     return digests | {"config": files.digest_value({key: settings[key] for key in stage.params})}
@@ -149,5 +151,7 @@ def run(workspace: Workspace, stage: Stage, round_: int) -> bool:
     if entry is None or entry["inputs"] != inputs:
         outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
         digests = {name: files.digest(path) for name, path in outputs.items()}
-        ledger.write_entry(workspace.round_dir(round_), stage.name, usage, load_config(workspace).prices, inputs, digests)
+        ledger.write_entry(
+            workspace.round_dir(round_), stage.name, usage, load_config(workspace).prices, inputs, digests
+        )
     return True

@@ -86,6 +86,12 @@ def head(workspace: Workspace) -> str | None:
     return result.stdout.strip() if result.returncode == 0 else None
 
 
+def commit_of(workspace: Workspace, round_: int) -> str | None:
+    """The last commit that changed the round, or None if none holds it."""
+    result = _git(workspace, "log", "-1", "--format=%H", "--", *_round_names(workspace, round_))
+    return result.stdout.strip() or None
+
+
 def run(workspace: Workspace, *arguments: str, stdin: str | None = None) -> str:
     """What git answers in the workspace.
 
@@ -121,7 +127,9 @@ def _commit(workspace: Workspace, names: list[str], message: str) -> None:
 def _has_identity(workspace: Workspace) -> bool:
     # `git var` fails, like `git commit`, where neither the configuration nor the environment names somebody.
     strict = ("-c", "user.useConfigOnly=true")
-    return all(_git(workspace, *strict, "var", who).returncode == 0 for who in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"))
+    return all(
+        _git(workspace, *strict, "var", who).returncode == 0 for who in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT")
+    )
 
 
 def _changed(workspace: Workspace, names: list[str]) -> list[str]:

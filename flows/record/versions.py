@@ -17,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from flows.record import git
 from tasks import files, stages
 from tasks.errors import RecordError, WorkspaceError
 from tasks.rounds import Workspace, goes_on
@@ -51,7 +52,7 @@ def commit(workspace: Workspace, round_: int) -> None:
         from dvc.scm import SCMError
 
         try:
-            files.write_bytes(backup, _lock_bytes(workspace))
+            files.write_bytes(backup, lock_bytes(workspace))
             _commit(workspace, names)
         except (DvcException, SCMError, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -77,6 +78,14 @@ def md5s(workspace: Workspace, round_: int) -> dict[str, str]:
     locked = _locked(workspace)
     names = [name for name in _stage_names(workspace, round_) if name in locked]
     return {out["path"]: out["md5"] for name in names for out in locked[name]["outs"]}
+
+
+def lock_bytes(workspace: Workspace, commit: str | None = None) -> bytes:
+    """dvc.lock as a git commit holds it, or as it is now; empty if there is none."""
+    if commit is not None:
+        return git.run(workspace, "show", f"{commit}:dvc.lock").encode()
+    path = _lock_file(workspace)
+    return path.read_bytes() if path.exists() else b""
 
 
 @contextlib.contextmanager
@@ -116,18 +125,13 @@ def _lock_file(workspace: Workspace) -> Path:
     return workspace.root / "dvc.lock"
 
 
-def _lock_bytes(workspace: Workspace) -> bytes:
-    path = _lock_file(workspace)
-    return path.read_bytes() if path.exists() else b""
-
-
 def _mend(workspace: Workspace) -> None:
     """Undo what a commit of ours that was killed has half written."""
     backup = _backup(workspace)
     if not backup.exists():
         return
     before = _parse(backup.read_bytes())
-    now = _parse(_lock_bytes(workspace))
+    now = _parse(lock_bytes(workspace))
     if now is None or (before is not None and before.keys() - now.keys()):
         files.write_bytes(_lock_file(workspace), backup.read_bytes())
     rwlock = workspace.root / ".dvc" / "tmp" / "rwlock"
@@ -145,7 +149,7 @@ def _locked(workspace: Workspace) -> dict[str, Any]:
     Raises:
         RecordError: dvc.lock is damaged.
     """
-    locked = _parse(_lock_bytes(workspace))
+    locked = _parse(lock_bytes(workspace))
     if locked is None and not _backup(workspace).exists():
         raise RecordError(f"{_lock_file(workspace)}: damaged; restore it with `git checkout -- dvc.lock`")
     return locked or {}

@@ -60,13 +60,15 @@ def price(usage: Usage, prices: PricesConfig) -> dict[str, float]:
 
 def entry(round_dir: Path, stage: str) -> dict[str, Any] | None:
     """The ledger's entry of a stage, or None if it has never finished."""
-    return ledger(round_dir)["stages"].get(stage)
+    found: dict[str, Any] | None = ledger(round_dir)["stages"].get(stage)
+    return found
 
 
 def ledger(round_dir: Path) -> dict[str, Any]:
     """The round's whole cost.json; empty before its first stage is done."""
     path = round_dir / "cost.json"
-    return files.read_json(path) if path.exists() else {"stages": {}}
+    book: dict[str, Any] = files.read_json(path) if path.exists() else {"stages": {}}
+    return book
 
 
 def write_entry(

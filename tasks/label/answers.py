@@ -39,10 +39,14 @@ def answer(workspace: Workspace, round_: int, ids: list[str], classes: list[str]
     path = answer_file(workspace, round_)
     folder = workspace.relative(workspace.round_dir(round_))
     if path is None:
-        raise WaitingForLabels(f"round {round_:03d} waits for {len(ids)} labels: answer {folder}/tasks.jsonl in {folder}/labels.csv")
+        raise WaitingForLabels(
+            f"round {round_:03d} waits for {len(ids)} labels: answer {folder}/tasks.jsonl in {folder}/labels.csv"
+        )
     answers = read(path, ids, classes)
     if len(answers) < len(ids):
-        raise WaitingForLabels(f"round {round_:03d}: {len(answers)} of {len(ids)} tasks answered in {folder}/{path.name}")
+        raise WaitingForLabels(
+            f"round {round_:03d}: {len(answers)} of {len(ids)} tasks answered in {folder}/{path.name}"
+        )
     given = {id_: label for id_, label in answers.items() if label is not None}
     if not given:
         raise AnswerError(f"{path}: every item was skipped; label at least one")
@@ -53,7 +57,8 @@ def read(path: Path, ids: list[str], classes: list[str]) -> dict[str, Label | No
     """Check and parse an answer file; None stands for an item that was skipped.
 
     Raises:
-        AnswerError: unreadable; a column missing; a row blank, torn, repeated, or with an unknown id, class, time or status.
+        AnswerError: unreadable; a column missing; a row blank, torn or repeated, or with an unknown id, class, time or
+            status.
     """
     wanted, index = set(ids), {name: position for position, name in enumerate(classes)}
     answers: dict[str, Label | None] = {}
@@ -93,7 +98,9 @@ def _time(where: str, text: str) -> str | None:
     try:
         return datetime.fromisoformat(text).isoformat()
     except ValueError:
-        raise AnswerError(f"{where}: labeled_at {text!r} is not an ISO 8601 time such as 2026-01-31T09:30:00Z") from None
+        raise AnswerError(
+            f"{where}: labeled_at {text!r} is not an ISO 8601 time such as 2026-01-31T09:30:00Z"
+        ) from None
 
 
 def _seconds(where: str, text: str) -> float | None:
@@ -144,7 +151,7 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
         except ValueError:
             raise AnswerError(f"{path}, row {row}: not valid JSON") from None
         if not isinstance(fields, dict):
-            raise AnswerError(f"{path}, row {row}: must be a JSON object such as {{\"id\": …, \"label\": …}}")
+            raise AnswerError(f'{path}, row {row}: must be a JSON object such as {{"id": …, "label": …}}')
         yield row, {str(name): _text(value) for name, value in fields.items()}
 
 

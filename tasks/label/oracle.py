@@ -2,6 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import files
@@ -30,16 +31,12 @@ def answer(workspace: Workspace, round_: int, ids: list[str], classes: list[str]
 
 def _truth(workspace: Workspace, ids: list[str]) -> npt.NDArray[np.int64]:
     oracle = files.read_table(workspace.pool / "oracle.parquet")
-    known = oracle.filter(pc.is_in(oracle["id"], value_set=_strings(ids)))
+    known = oracle.filter(pc.is_in(oracle["id"], value_set=pa.array(ids, pa.string())))
     labels = dict(zip(known["id"].to_pylist(), known["label"].to_pylist(), strict=True))
     for id_ in ids:
         if id_ not in labels:
             raise DataError(f"{id_}: the oracle has no label for it; label by people with `label.labeler=files`")
     return np.array([labels[id_] for id_ in ids], dtype=np.int64)
-
-
-def _strings(ids: list[str]) -> "pc.pa.Array":
-    return pc.pa.array(ids, pc.pa.string())
 
 
 def _with_errors(
@@ -48,7 +45,8 @@ def _with_errors(
     if config.confusion is not None:
         cumulative = np.cumsum(_matrix(config.confusion, classes), axis=1)
         draws = rng.random(len(truth))
-        return np.minimum((draws[:, None] >= cumulative[truth]).sum(axis=1), classes - 1)
+        answers: npt.NDArray[np.int64] = np.minimum((draws[:, None] >= cumulative[truth]).sum(axis=1), classes - 1)
+        return answers
     wrong = rng.random(len(truth)) < config.noise
     # A shift by 1..classes-1 reaches every other class with equal probability.
     shifts = rng.integers(1, max(classes, 2), len(truth))

@@ -60,7 +60,9 @@ def _write_pools(workspace: Workspace, round_: int, labels: list[Label]) -> None
             "round": pa.array([round_] * len(labels), pa.int32()),
         }
     )
-    files.write_table(folder / "labeled.parquet", pa.concat_tables([labeled, new.cast(labeled.schema)]).combine_chunks())
+    files.write_table(
+        folder / "labeled.parquet", pa.concat_tables([labeled, new.cast(labeled.schema)]).combine_chunks()
+    )
     unlabeled = files.read_table(previous / "unlabeled.parquet")
     left = unlabeled.filter(pc.invert(pc.is_in(unlabeled["id"], value_set=new["id"].combine_chunks())))
     files.write_table(folder / "unlabeled.parquet", left.combine_chunks())

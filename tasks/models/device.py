@@ -1,4 +1,4 @@
-"""Which device computes, in which precision, how reproducibly, and for how long."""
+"""Which device computes, how reproducibly, and for how long."""
 
 import os
 import time
@@ -7,13 +7,10 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from tasks.errors import ConfigError
 
 Precision = Literal["fp32", "bf16", "fp16"]
-
-_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
@@ -28,24 +25,6 @@ def resolve(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device(kind)
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """A context in which matrix products and convolutions compute in ``precision``; weights stay float32.
-
-    Raises:
-        ConfigError: fp16 without a GPU.
-    """
-    if precision == "fp16" and device.type != "cuda":
-        raise ConfigError("train.precision: fp16 needs a GPU; set train.precision=bf16 or fp32")
-    return torch.autocast(device.type, dtype=_TYPES.get(precision, torch.bfloat16), enabled=precision in _TYPES)
-
-
-def layout(images: Tensor, channels_last: bool) -> Tensor:
-    """``images`` with its channels innermost in memory where asked for and where it has the four axes of images."""
-    if channels_last and images.dim() == 4:
-        return images.contiguous(memory_format=torch.channels_last)
-    return images
-
-
 @contextmanager
 def reproducible(device: torch.device, seed: int) -> Iterator[None]:
     """Seed PyTorch and forbid nondeterministic kernels in the block; put everything back as it was afterwards."""
@@ -56,7 +35,7 @@ def reproducible(device: torch.device, seed: int) -> Iterator[None]:
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fills = torch.utils.deterministic.fill_uninitialized_memory
     benchmark = torch.backends.cudnn.benchmark
-    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
         try:
             torch.use_deterministic_algorithms(True)
             # Writing over memory that is about to be written anyway only costs time.

@@ -1,6 +1,7 @@
 """The first labels, bought before any model can score."""
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -35,7 +36,7 @@ def class_balanced(workspace: Workspace, candidates: Candidates, size: int) -> C
     return Chosen(np.lexsort((keys, rank))[:size], ["initial class-balanced (simulation only)"] * size)
 
 
-def _true_labels(workspace: Workspace, ids: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _true_labels(workspace: Workspace, ids: pa.Array) -> npt.NDArray[np.int64]:
     oracle = files.read_table(workspace.pool / "oracle.parquet")
     rows = pc.index_in(ids, value_set=oracle["id"].combine_chunks())
     if rows.null_count:
@@ -43,4 +44,5 @@ def _true_labels(workspace: Workspace, ids: pa.Array) -> np.ndarray[tuple[int], 
             "select.initial: class_balanced needs the true class of every item, and the pool does not know "
             f"{rows.null_count} of them; use `select.initial=random`"
         )
-    return oracle["label"].to_numpy()[rows.to_numpy()]
+    labels: npt.NDArray[np.int64] = oracle["label"].to_numpy()[rows.to_numpy()]
+    return labels

@@ -22,8 +22,5 @@ def random_keys(ids: pa.Array, seed: np.random.SeedSequence) -> npt.NDArray[np.u
 
 def smallest(keys: npt.NDArray[np.uint64], size: int) -> npt.NDArray[np.int64]:
     """Positions of the ``size`` smallest keys, ascending; O(N) plus a sort of the chosen ones."""
-    if size < len(keys):
-        positions = np.argpartition(keys, size)[:size]
-    else:
-        positions = np.arange(len(keys))
+    positions = np.argpartition(keys, size)[:size] if size < len(keys) else np.arange(len(keys))
     return positions[np.argsort(keys[positions], kind="stable")].astype(np.int64)

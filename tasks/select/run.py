@@ -39,7 +39,9 @@ def _choose(workspace: Workspace, round_: int, candidates: Candidates, plan: dic
 
 
 def _scores(cache: pa.Table, rows: pa.Array) -> npt.NDArray[np.float64]:
-    return cache["score"].combine_chunks().take(rows).fill_null(np.nan).to_numpy(zero_copy_only=False)
+    scores = cache["score"].combine_chunks().take(rows).fill_null(np.nan)
+    values: npt.NDArray[np.float64] = scores.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _write_selected(workspace: Workspace, round_: int, candidates: Candidates, chosen: Chosen) -> None:

@@ -1,0 +1,99 @@
+"""Where a workspace's MLflow record is kept, and how a new database comes to be at once.
+
+MLflow takes up to ten seconds to build its tables. So an empty, migrated database is kept in the user's cache folder,
+one for each release of MLflow, and copied into each new workspace.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from tasks import files
+from tasks.rounds import Workspace
+
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_MODEL_CATALOG_URI": "",
+    # A server that is away is told within seconds; the record is caught up later.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+_MAKE = """
+import sys
+from sqlalchemy import create_engine
+from mlflow.store.db import utils
+utils._initialize_tables(create_engine(sys.argv[1]))
+"""
+
+
+def uri(workspace: Workspace) -> str:
+    """The tracking server that MLFLOW_TRACKING_URI names, else the workspace's own database."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_database(workspace)}"
+
+
+def artifacts(workspace: Workspace) -> str | None:
+    """Where artifacts go: into the workspace, or where the server puts them."""
+    return (workspace.root / "mlartifacts").as_uri() if _is_local() else None
+
+
+def exists(workspace: Workspace) -> bool:
+    """Whether there is anything to ask: a server, or a database already made."""
+    return not _is_local() or _database(workspace).exists()
+
+
+def quiet() -> None:
+    """Keep MLflow from telling others of its use and from logging; what the environment says already stays."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+def prepare(workspace: Workspace) -> None:
+    """Give the workspace its database if it needs one.
+
+    The first time on a machine this takes some ten seconds, spent waiting for another process: call it in a thread.
+    """
+    database = _database(workspace)
+    if not _is_local() or database.exists():
+        return
+    empty = _cache() / f"mlflow-{metadata.version('mlflow')}.db"
+    if empty.exists() or _make(empty):
+        # Without it MLflow builds its tables in the workspace itself.
+        files.write_atomic(database, lambda target: _copy(empty, target))
+
+
+def _is_local() -> bool:
+    return not os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def _database(workspace: Workspace) -> Path:
+    return workspace.root / "mlflow.db"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "frugal-loop"
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def _make(empty: Path) -> bool:
+    """Build an empty database in another process; False if the cache folder or MLflow does not allow it."""
+    try:
+        empty.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".making-", dir=empty.parent) as folder:
+            made = Path(folder) / "mlflow.db"
+            command = [sys.executable, "-c", _MAKE, f"sqlite:///{made}"]
+            result = subprocess.run(command, capture_output=True, check=False, env={**os.environ, **_QUIET})
+            if result.returncode:
+                return False
+            made.replace(empty)
+    except OSError:
+        return False
+    return True

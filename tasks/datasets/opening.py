@@ -1,0 +1,81 @@
+"""From the configuration to a data set that is fit for a loop."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks import registry
+from tasks.config import DatasetConfig
+from tasks.datasets.source import UNKNOWN, Source, Split
+from tasks.errors import DataError
+from tasks.rounds import Workspace
+
+
+def places(workspace: Workspace, config: DatasetConfig) -> list[Path]:
+    """The folders in which data are looked for, in order; the last one takes downloads.
+
+    Raises:
+        DataError: dataset.root is not a folder.
+    """
+    if config.root is not None:
+        # A relative root belongs to the workspace, wherever the command is called from.
+        root = workspace.root / _expanded(config.root, "dataset.root")
+        if not root.is_dir():
+            raise DataError(f"dataset.root: {root} is not a folder; correct the key")
+        return [root, workspace.raw]
+    shared = os.environ.get("FRUGAL_DATA")
+    return [_expanded(shared, "FRUGAL_DATA"), workspace.raw] if shared else [workspace.raw]
+
+
+def _expanded(folder: str, key: str) -> Path:
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        raise DataError(f"{key}: {folder} names the home of an unknown user; write the whole path") from None
+
+
+def open_source(workspace: Workspace, config: DatasetConfig) -> Source:
+    """Load a data set, cut its pool to dataset.limit, and check what every data set owes.
+
+    Raises:
+        DataError: it is missing or damaged, too small, or two items share an id.
+    """
+    source: Source = registry.resolve(registry.DATASETS, config.name)(config, places(workspace, config))
+    if config.limit is not None:
+        source = replace(source, pool=_first(source.pool, config.limit))
+    _check_classes(source, config)
+    if not source.pool.ids or not source.test.ids:
+        empty = "held-out set" if source.pool.ids else "pool"
+        raise DataError(f"{config.name}: no items in the {empty}; correct dataset.root, dataset.pool or dataset.test")
+    _check_ids(source, config)
+    if (source.test.labels == UNKNOWN).any():
+        raise DataError(f"{config.name}: held-out items without a label; every one needs one")
+    return source
+
+
+def _first(split: Split, limit: int) -> Split:
+    return Split(split.ids[:limit], split.uris[:limit], split.labels[:limit], split.read)
+
+
+def _check_classes(source: Source, config: DatasetConfig) -> None:
+    if config.classes is not None and source.classes != config.classes:
+        raise DataError(f"dataset.classes: {config.name} brings its own ({', '.join(source.classes)}); remove the key")
+    if len(set(source.classes)) < len(source.classes):
+        raise DataError(f"dataset.classes: a class stands twice in {', '.join(source.classes)}")
+    if len(source.classes) < 2:
+        named = ", ".join(source.classes) or "none"
+        raise DataError(f"{config.name}: needs two classes or more, found {named}; name them with dataset.classes")
+
+
+def _check_ids(source: Source, config: DatasetConfig) -> None:
+    ids = pa.array(source.pool.ids + source.test.ids, pa.string())
+    counted = pc.value_counts(ids)
+    repeated = counted.filter(pc.greater(counted.field("counts"), 1))
+    if len(repeated):
+        raise DataError(
+            f"{config.name}: id {repeated[0]['values'].as_py()!r} stands {repeated[0]['counts']} times in the pool and "
+            "the held-out set; ids must differ"
+        )

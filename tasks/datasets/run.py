@@ -1,0 +1,134 @@
+"""The stage `pool`: the data set as manifests, statistics and arrays."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tasks import files
+from tasks.config import DatasetConfig
+from tasks.datasets import arrays
+from tasks.datasets.arrays import Decoded
+from tasks.datasets.opening import open_source
+from tasks.datasets.scratch import scratch
+from tasks.datasets.source import UNKNOWN, Source
+from tasks.datasets.store import SplitName, array_path
+from tasks.rounds import Workspace
+
+LABELED = pa.schema({"id": pa.string(), "label": pa.int64(), "round": pa.int32()})
+UNLABELED = pa.schema({"id": pa.string()})
+SCORES = pa.schema(
+    {
+        "id": pa.string(),
+        "score": pa.float64(),
+        "scored_round": pa.int32(),
+        "model": pa.string(),
+        "times_scored": pa.int32(),
+        "proposal": pa.int64(),
+        "confidence": pa.float64(),
+    }
+)
+
+
+def run(workspace: Workspace, config: DatasetConfig, accept: Callable[[int, int], None] | None = None) -> None:
+    """Write data/pool, all of it or nothing, and keep the decoded arrays in data/raw.
+
+    Args:
+        workspace: where to; the caller holds it.
+        config: which data set.
+        accept: called with the numbers of items and of known labels before anything is decoded; may raise.
+
+    Raises:
+        DataError: the data are missing, damaged or contradictory; nothing was written.
+        DiskFullError: no room; nothing was written.
+    """
+    source = open_source(workspace, config)
+    if accept is not None:
+        accept(len(source.pool.ids), int(_known(source).sum()))
+    with (
+        scratch(workspace.pool.parent, ".pool-") as folder,
+        scratch(workspace.raw / "arrays", ".building-") as building,
+    ):
+        decoded: dict[SplitName, Decoded] = {}
+        for split in _SPLITS:
+            decoded[split] = _decode(building, split, source)
+        digest = _write_files(folder, config, source, decoded)
+        for split in _SPLITS:
+            (building / f"{split}.npy").replace(array_path(workspace, split, digest))
+        _install(folder, workspace.pool)
+
+
+_SPLITS: tuple[SplitName, ...] = ("pool", "test")
+
+
+def _known(source: Source) -> Any:
+    return source.pool.labels != UNKNOWN
+
+
+def _decode(building: Path, split: SplitName, source: Source) -> Decoded:
+    items = source.pool if split == "pool" else source.test
+    seen: list[Decoded] = []
+    target = building / f"{split}.npy"
+    files.write_atomic(target, lambda temporary: seen.append(arrays.write(temporary, items, source.shape)))
+    return seen[0]
+
+
+def _write_files(folder: Path, config: DatasetConfig, source: Source, decoded: dict[SplitName, Decoded]) -> str:
+    pool, test, known = source.pool, source.test, np.flatnonzero(_known(source))
+    ids = pa.array(pool.ids, pa.string())
+    manifest = pa.table({"id": ids, "uri": pool.uris, "sha256": decoded["pool"].sha256})
+    held_out = pa.table(
+        {"id": test.ids, "uri": test.uris, "sha256": decoded["test"].sha256, "label": pa.array(test.labels, pa.int64())}
+    )
+    tables = {
+        "manifest.parquet": manifest,
+        "test.parquet": held_out,
+        "oracle.parquet": pa.table({"id": ids.take(known), "label": pa.array(pool.labels[known], pa.int64())}),
+        "start/labeled.parquet": LABELED.empty_table(),
+        "start/unlabeled.parquet": pa.table({"id": ids}, UNLABELED),
+        "start/scores.parquet": SCORES.empty_table(),
+    }
+    for name, table in tables.items():
+        files.write_table(folder / name, table)
+    mean, std = decoded["pool"].moments()
+    info = {
+        "dataset": config.name,
+        "classes": list(source.classes),
+        "shape": list(source.shape),
+        "dtype": "uint8",
+        "mean": mean,
+        "std": std,
+        "items": len(pool.ids),
+        "held_out": len(test.ids),
+        "known_labels": len(known),
+        "digest": _digest(source, (manifest, held_out)),
+    }
+    files.write_json(folder / "pool.json", info)
+    return str(info["digest"])
+
+
+def _digest(source: Source, tables: tuple[pa.Table, ...]) -> str:
+    # Over the content and not the Parquet files, whose bytes change with the version of the writer.
+    running = hashlib.sha256(json.dumps([source.classes, source.shape]).encode())
+    for table in tables:
+        for batch in table.to_batches(max_chunksize=4096):
+            running.update(json.dumps(list(batch.to_pydict().values())).encode())
+    return running.hexdigest()
+
+
+def _install(built: Path, target: Path) -> None:
+    built.chmod(0o755)
+    if not target.exists():
+        built.rename(target)
+        return
+    # DVC keeps a .gitignore in the folder, so its files are replaced one by one. pool.json goes first and comes last:
+    # without it nobody takes the folder for finished.
+    (target / "pool.json").unlink(missing_ok=True)
+    tables = sorted(path.relative_to(built) for path in built.rglob("*.parquet"))
+    for name in [*tables, Path("pool.json")]:
+        (target / name).parent.mkdir(exist_ok=True)
+        (built / name).replace(target / name)

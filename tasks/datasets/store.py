@@ -1,0 +1,142 @@
+"""The pool and the held-out set as arrays, aligned by id."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks import files
+from tasks.datasets import arrays
+from tasks.datasets.opening import open_source
+from tasks.datasets.scratch import scratch
+from tasks.errors import DataError
+from tasks.rounds import Workspace, load_config
+
+SplitName = Literal["pool", "test"]
+
+_TABLES: dict[SplitName, str] = {"pool": "manifest.parquet", "test": "test.parquet"}
+
+
+@dataclass(frozen=True)
+class PoolInfo:
+    """What pool.json says."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    #: Of one item, such as (channels, height, width).
+    shape: tuple[int, ...]
+    dtype: str
+    #: One number a channel, on the scale 0..1.
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    items: int
+    held_out: int
+    known_labels: int
+    #: SHA-256 over both manifests, the classes and the shape.
+    digest: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """Decoded items in the order of their manifest."""
+
+    #: string, (n,).
+    ids: pa.Array
+    #: uint8 (n, *shape), in memory or mapped read-only from a file.
+    array: npt.NDArray[np.uint8]
+
+    def rows(self, ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> npt.NDArray[np.int64]:
+        """Positions of ``ids``, int64 in their order.
+
+        Raises:
+            DataError: an id is not among the items; the first such is named.
+        """
+        wanted = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids, pa.string())
+        if isinstance(wanted, pa.ChunkedArray):
+            wanted = wanted.combine_chunks()
+        positions = pc.index_in(wanted.cast(pa.string()), value_set=self.ids)
+        if positions.null_count:
+            first = wanted[pc.index(positions.is_null(), True).as_py()].as_py()
+            raise DataError(f"id {first!r} is not in the data set; restore the workspace's files with `dvc checkout`")
+        found: npt.NDArray[np.int64] = positions.to_numpy(zero_copy_only=False).astype(np.int64)
+        return found
+
+
+def load_info(workspace: Workspace) -> PoolInfo:
+    """Read pool.json.
+
+    Raises:
+        DataError: it is missing or damaged.
+    """
+    path = workspace.pool / "pool.json"
+    values = files.read_json(path)
+    try:
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return PoolInfo(**fields)
+    except (TypeError, AttributeError):
+        raise DataError(f"{path}: not what the pool stage writes; restore it with `dvc checkout`") from None
+
+
+def array_path(workspace: Workspace, split: SplitName, digest: str) -> Path:
+    """Where the decoded items of a split are kept; the file can be deleted at any time."""
+    return workspace.raw / "arrays" / f"{split}-{digest}.npy"
+
+
+def load_items(workspace: Workspace, split: SplitName) -> Items:
+    """The decoded items of a split, rebuilt from the data set where the kept array is absent or not whole.
+
+    Raises:
+        DataError: the data set is missing, damaged, or not the one that the manifest describes.
+    """
+    info = load_info(workspace)
+    manifest = files.read_table(workspace.pool / _TABLES[split], ["id"])
+    shape = (len(manifest), *info.shape)
+    path = array_path(workspace, split, info.digest)
+    array = arrays.open_whole(path, shape)
+    if array is None:
+        _rebuild(workspace, split, path)
+        array = arrays.open_whole(path, shape)
+        if array is None:
+            raise DataError(f"{path}: changed while it was written; run the same command again")
+    # A quarter leaves room for the model, its batches and whoever else is on the machine.
+    in_memory = array.nbytes < psutil.virtual_memory().available / 4
+    return Items(manifest["id"].combine_chunks(), np.array(array) if in_memory else array)
+
+
+def _rebuild(workspace: Workspace, split: SplitName, path: Path) -> None:
+    manifest = files.read_table(workspace.pool / _TABLES[split], ["id", "sha256"])
+    info = load_info(workspace)
+    source = open_source(workspace, load_config(workspace).dataset)
+    if source.shape != info.shape:
+        raise DataError(_changed(workspace, split, f"its items have the shape {source.shape}, not {info.shape}"))
+    items = source.pool if split == "pool" else source.test
+    _check_equal(workspace, split, manifest["id"].to_pylist(), items.ids, items.ids)
+    with scratch(path.parent, ".building-") as folder:
+        built = folder / path.name
+        decoded: list[arrays.Decoded] = []
+        files.write_atomic(built, lambda target: decoded.append(arrays.write(target, items, source.shape)))
+        _check_equal(workspace, split, manifest["sha256"].to_pylist(), decoded[0].sha256, items.ids)
+        built.replace(path)
+
+
+def _check_equal(workspace: Workspace, split: SplitName, expected: list[Any], got: list[Any], ids: list[str]) -> None:
+    if len(expected) != len(got):
+        raise DataError(_changed(workspace, split, f"it has {len(got)} items, not {len(expected)}"))
+    for id_, before, now in zip(ids, expected, got, strict=True):
+        if before != now:
+            raise DataError(_changed(workspace, split, f"item {id_!r} is not the one that was there"))
+
+
+def _changed(workspace: Workspace, split: SplitName, how: str) -> str:
+    table = workspace.pool / _TABLES[split]
+    return (
+        f"the data set is not the one in {table}: {how}; restore the data, or start a new loop with `frugal init DIR`"
+    )

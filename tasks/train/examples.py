@@ -1,0 +1,45 @@
+"""Labelled items as arrays, and which of them are held back for validation."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled items; position i of both arrays speaks of the same item."""
+
+    #: uint8, (N, *shape); in memory or memory-mapped.
+    items: npt.NDArray[np.uint8]
+    #: int64, (N,), each in 0…classes-1.
+    labels: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def held_back(ids: Sequence[str], share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """Which items are held back for validation: bool, (N,).
+
+    An item's place depends on its id, the seed and the share alone, so it keeps its place as the pool grows. Where
+    there are two items or more and a share above 0, each side gets at least one.
+
+    Args:
+        ids: distinct strings.
+        share: of the items, in [0, 1).
+        seed: the experiment's, in [0, 2^63).
+    """
+    positions = np.array([_position(id_, seed) for id_ in ids], dtype=np.float64)
+    held = positions < share
+    if share > 0 and len(ids) > 1:
+        held[positions.argmin()] = True
+        held[positions.argmax()] = False
+    return held
+
+
+def _position(id_: str, seed: int) -> float:
+    key = seed.to_bytes(8, "little")
+    return int.from_bytes(hashlib.blake2b(id_.encode(), digest_size=8, key=key).digest(), "big") / 2**64

@@ -1,0 +1,143 @@
+"""The training of a model, from random weights to the last epoch."""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tasks import progress
+from tasks.config import TrainConfig
+from tasks.datasets import images
+from tasks.errors import ConfigError, FrugalError
+from tasks.infer.forward import log_probabilities
+from tasks.models.device import reproducible
+from tasks.models.view import View
+from tasks.train.evaluate import accuracy, nll
+from tasks.train.examples import Examples
+from tasks.train.schedule import learning_rate
+
+History = list[dict[str, Any]]
+
+
+def fit(
+    build: Callable[[], nn.Module],
+    train: Examples,
+    validation: Examples | None,
+    settings: TrainConfig,
+    view: View,
+    seed: int,
+) -> tuple[nn.Module, History]:
+    """Build a model and train it on ``train``; equal arguments give equal weights on one machine and thread count.
+
+    The last batch of an epoch joins the one before if it would hold a single item, which batch normalisation refuses.
+    With validation items, their loss is measured after each epoch, training stops after ``patience`` epochs without a
+    better one, and the weights of the best epoch are kept.
+
+    Args:
+        build: makes the model; called once, after the random generators have been seeded.
+        train: at least one item.
+        validation: None or empty for none.
+        view: how the items reach the model; holds the precision.
+        seed: for ``torch.manual_seed``; the global generators are left as they were.
+
+    Returns:
+        The model on the view's device, in evaluation mode, and per epoch: epoch (from 1), loss (mean over the training items,
+        as augmented and with dropout), lr (of the last step), and validation_loss and validation_accuracy if any.
+
+    Raises:
+        ConfigError: fp16 on a CPU, or batch normalisation with single-item batches.
+        FrugalError: the loss became infinite or undefined.
+    """
+    total = len(train)
+    with (
+        reproducible(view.device, seed),
+        progress.task("TRAIN", total * settings.epochs) as bar,
+    ):
+        model = view.placed(build())
+        _check_batches(model, total, settings.batch_size)
+        forward: Callable[[Tensor], Tensor] = torch.compile(model) if settings.compile else model
+        optimizer = _optimizer(model, settings)
+        autocast = view.autocast()
+        scaler = torch.amp.GradScaler(view.device.type, enabled=view.precision == "fp16")
+
+        # All labelled items lie on the device as bytes: no loader, no workers, a quarter of the memory of floats.
+        items = torch.from_numpy(np.array(train.items)).to(view.device)
+        labels = torch.from_numpy(np.array(train.labels)).to(view.device)
+
+        steps = len(_batches(torch.arange(total), settings.batch_size)) * settings.epochs
+        step = 0
+        best, best_loss, best_epoch = None, math.inf, 0
+        history: History = []
+        for epoch in range(1, settings.epochs + 1):
+            model.train()
+            # The order is drawn on the CPU, so that one seed means one order on every kind of device.
+            order = torch.randperm(total).to(view.device)
+            epoch_loss = torch.zeros((), dtype=torch.float64, device=view.device)
+            for chosen in _batches(order, settings.batch_size):
+                batch = view.normalised(items[chosen])
+                batch = images.augment(batch, settings.augment, torch.default_generator)
+                lr = learning_rate(settings, step / steps)
+                for group in optimizer.param_groups:
+                    group["lr"] = lr
+                with autocast:
+                    logits = forward(view.laid_out(batch))
+                loss = functional.cross_entropy(
+                    logits.float(), labels[chosen], label_smoothing=settings.label_smoothing
+                )
+                optimizer.zero_grad(set_to_none=True)
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
+                epoch_loss += loss.detach() * len(chosen)
+                step += 1
+                bar.advance(len(chosen))
+
+            # Read once per epoch: on a GPU each reading waits for all work that is queued.
+            record: dict[str, Any] = {"epoch": epoch, "loss": epoch_loss.item() / total, "lr": lr}
+            history.append(record)
+            if not math.isfinite(record["loss"]):
+                raise FrugalError(f"training diverged in epoch {epoch} at a learning rate of {lr:g}; lower train.lr")
+            if not validation:
+                continue
+            scores = log_probabilities(model, validation.items, view)
+            record["validation_loss"] = nll(scores, validation.labels)
+            record["validation_accuracy"] = accuracy(scores, validation.labels)
+            if record["validation_loss"] < best_loss:
+                best, best_loss, best_epoch = copy.deepcopy(model.state_dict()), record["validation_loss"], epoch
+            elif settings.patience is not None and epoch - best_epoch >= settings.patience:
+                break
+
+        if best is not None:
+            model.load_state_dict(best)
+        return model.eval(), history
+
+
+def _check_batches(model: nn.Module, total: int, batch_size: int) -> None:
+    normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if normalises and min(total, batch_size) < 2:
+        raise ConfigError(
+            "train: the model has batch normalisation, which needs two items in a batch; "
+            "set train.batch_size to 2 or more, and loop.initial so that at least two items are trained on"
+        )
+
+
+def _batches(order: Tensor, batch_size: int) -> list[Tensor]:
+    batches = list(order.split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1 < batch_size:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def _optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
+    # Fused: one kernel for all weights, on a CPU as well.
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(
+            model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay, fused=True
+        )
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(model.parameters(), settings.lr, weight_decay=settings.weight_decay, fused=True)

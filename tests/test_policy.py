@@ -1,0 +1,100 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks import files
+from tasks.config import LoopConfig
+from tasks.history import Outcome
+from tasks.policy import query_size, stopping
+from tasks.policy.run import decide, plan
+from tasks.rounds import Workspace, rounds
+from tests.pools import make_workspace
+
+
+def outcome(round_: int, labels: int) -> Outcome:
+    return Outcome(round_, labels, 0.9, 0.1, 0.01, 1.0, 1.0, 0.0, 0.1, 10, 10)
+
+
+def curve(*labels: int) -> list[Outcome]:
+    return [outcome(number, count) for number, count in enumerate(labels)]
+
+
+def test_first_round_asks_for_the_initial_pool() -> None:
+    assert query_size.fixed([], LoopConfig(initial=30, query_size=7), 100).value == 30
+    assert query_size.fixed(curve(30), LoopConfig(initial=30, query_size=7), 70).value == 7
+
+
+def test_query_is_cut_to_the_labels_allowed_and_left() -> None:
+    loop = LoopConfig(query_size=10, max_labels=35)
+    assert query_size.fixed(curve(30), loop, 100).value == 5
+    short = query_size.fixed(curve(20), loop, 3)
+    assert (short.value, short.reason) == (3, "all that is left of the pool")
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 100), st.lists(st.integers(1, 9), max_size=5))
+def test_fixed_query_is_never_larger_than_anything_allows(
+    initial: int, size: int, unlabeled: int, steps: list[int]
+) -> None:
+    history = curve(*[sum(steps[: number + 1]) for number in range(len(steps))])
+    loop = LoopConfig(initial=initial, query_size=size, max_labels=60)
+    value = query_size.fixed(history, loop, unlabeled).value
+    assert 0 < value <= min(unlabeled, size if history else initial)
+
+
+def test_loop_goes_on_until_its_rounds_are_done() -> None:
+    loop = LoopConfig(rounds=2)
+    assert stopping.decide(curve(10), loop, 5).action == "continue"
+    assert stopping.decide(curve(10, 20), loop, 5).policy == "rounds"
+
+
+def test_loop_stops_at_its_last_allowed_label_or_an_empty_pool() -> None:
+    loop = LoopConfig(rounds=9, max_labels=20)
+    assert stopping.decide(curve(10), loop, 5).action == "continue"
+    assert stopping.decide(curve(10, 20), loop, 5).policy == "labels"
+    assert stopping.decide(curve(10), loop, 0).policy == "pool"
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 10), st.integers(1, 10))
+def test_a_larger_budget_never_stops_earlier(steps: list[int], rounds_: int, more: int) -> None:
+    history = curve(*[sum(steps[: number + 1]) for number in range(len(steps))])
+    if stopping.decide(history, LoopConfig(rounds=rounds_), 99).action == "continue":
+        assert stopping.decide(history, LoopConfig(rounds=rounds_ + more), 99).action == "continue"
+
+
+def test_plan_gives_every_decision_its_reason(workspace: Workspace) -> None:
+    plan(workspace, 0)
+    written = files.read_json(workspace.round_dir(0) / "plan.json")
+    assert written.pop("round") == 0
+    assert set(written) == {"query_size", "strategy", "proxy", "infer_scope", "retrain", "seed"}
+    assert all(choice["reason"] for choice in written.values())
+    assert written["query_size"]["value"] == 9
+    assert rounds(workspace) == [0]
+
+
+def test_random_strategy_plans_no_scoring(tmp_path: object) -> None:
+    workspace = make_workspace(tmp_path / "w", select={"strategy": "random"})  # type: ignore[operator]
+    plan(workspace, 0)
+    assert files.read_json(workspace.round_dir(0) / "plan.json")["infer_scope"]["value"] == "none"
+
+
+def test_class_balanced_start_says_that_it_simulates(tmp_path: object) -> None:
+    workspace = make_workspace(tmp_path / "w", select={"initial": "class_balanced"})  # type: ignore[operator]
+    plan(workspace, 0)
+    assert "simulation only" in files.read_json(workspace.round_dir(0) / "plan.json")["strategy"]["reason"]
+
+
+def test_decision_lands_in_its_file(workspace: Workspace) -> None:
+    from tasks.cost.ledger import Usage, write_entry
+    from tasks.label.run import run as label
+    from tasks.rounds import load_config
+    from tasks.select.run import run as select
+
+    plan(workspace, 0)
+    select(workspace, 0, Usage())
+    used = Usage()
+    label(workspace, 0, used)
+    write_entry(workspace.round_dir(0), "label", used, load_config(workspace).prices, {}, {})
+    write_entry(workspace.round_dir(0), "train", Usage(), load_config(workspace).prices, {}, {})
+    files.write_json(workspace.round_dir(0) / "metrics.json", {"accuracy": 0.5, "nll": 1.0, "ece": 0.1})
+    decide(workspace, 0)
+    made = files.read_json(workspace.round_dir(0) / "decision.json")
+    assert (made["action"], made["numbers"]["labels"]) == ("continue", 9)

@@ -1,0 +1,91 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tasks import files, rounds
+from tasks.config import Config, parse
+from tasks.errors import ConfigError, WorkspaceError
+from tasks.rounds import Workspace
+from tests.pools import PRICES, write_plan
+
+
+def test_changed_configuration_is_refused_with_its_key(workspace: Workspace) -> None:
+    changed = parse({"name": "test", "prices": PRICES, "loop": {"initial": 9, "query_size": 7, "rounds": 3}}, "test")
+    before = workspace.loop_file.read_bytes()
+    with pytest.raises(ConfigError, match=r"loop\.query_size: 6 → 7"):
+        rounds.begin(workspace, changed)
+    assert workspace.loop_file.read_bytes() == before
+
+
+def test_same_configuration_continues(workspace: Workspace) -> None:
+    rounds.begin(workspace, rounds.load_config(workspace))
+    assert rounds.rounds(workspace) == []
+
+
+def test_damaged_loop_file_is_named(workspace: Workspace) -> None:
+    workspace.loop_file.write_text('{"config": {"name": 3}}')
+    with pytest.raises(ConfigError, match=r"loop\.json: name"):
+        rounds.load_config(workspace)
+
+
+def test_gap_in_rounds_is_refused(workspace: Workspace) -> None:
+    write_plan(workspace, 0)
+    write_plan(workspace, 2)
+    with pytest.raises(WorkspaceError, match="001: round missing"):
+        rounds.rounds(workspace)
+
+
+def test_rounds_file_lists_rounds_and_those_that_were_scored(workspace: Workspace) -> None:
+    for number, action in enumerate(["continue", "stop"]):
+        write_plan(workspace, number)
+        files.write_json(workspace.round_dir(number) / "decision.json", {"action": action})
+    rounds.sync_rounds_file(workspace)
+    assert yaml.safe_load(workspace.rounds_file.read_text()) == {
+        "rounds": {"000": {"prev": "data/pool/start"}, "001": {"prev": "data/rounds/000"}},
+        "scored": {"000": {"prev": "data/pool/start"}},
+    }
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("")])
+def test_folder_that_is_no_workspace_is_refused(tmp_path: Path, make: object) -> None:
+    target = tmp_path / "x"
+    make(target)  # type: ignore[operator]
+    with pytest.raises(WorkspaceError, match=r"frugal init"):
+        rounds.find_workspace(target)
+
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from tasks.rounds import Workspace, held
+with held(Workspace(Path(sys.argv[1]))):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_held_workspace_is_refused_and_freed_by_a_kill(workspace: Workspace) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", _HOLD, str(workspace.root)], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(WorkspaceError, match=f"held by process {holder.pid}"), rounds.held(workspace):
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    with rounds.held(workspace):
+        assert (workspace.root / "data" / ".lock").exists()
+
+
+def test_one_process_may_hold_twice(workspace: Workspace) -> None:
+    with rounds.held(workspace), rounds.held(workspace):
+        assert (workspace.root / "data" / ".lock").exists()
+
+
+def test_no_loop_yet_says_how_to_begin(tmp_path: Path, config: Config) -> None:
+    with pytest.raises(WorkspaceError, match="frugal run"):
+        rounds.load_config(Workspace(tmp_path))

@@ -1,0 +1,133 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks import files
+from tasks.cost.ledger import Usage
+from tasks.errors import ConfigError
+from tasks.rounds import Workspace
+from tasks.select import top_k, uniform
+from tasks.select.choice import Candidates
+from tasks.select.order import random_keys, smallest
+from tasks.select.run import run
+from tests.pools import column, make_workspace, write_plan, write_scores
+
+SEED = np.random.SeedSequence(7)
+
+
+def candidates(scores: list[float], seed: np.random.SeedSequence = SEED) -> Candidates:
+    ids = pa.array([f"i{number}" for number in range(len(scores))])
+    return Candidates(ids, np.array(scores, dtype=np.float64), seed)
+
+
+def test_highest_scores_come_first() -> None:
+    chosen = top_k.select(candidates([0.1, 0.9, 0.5, -3.0]), 3)
+    assert chosen.positions.tolist() == [1, 2, 0]
+    assert chosen.origins == ["top-k"] * 3
+
+
+def test_unscored_items_only_fill_what_is_missing() -> None:
+    chosen = top_k.select(candidates([np.nan, 0.2, np.nan, 0.1]), 3)
+    assert chosen.positions[:2].tolist() == [1, 3]
+    assert chosen.origins == ["top-k", "top-k", "unscored"]
+
+
+def test_ties_are_broken_by_the_seed_not_by_position() -> None:
+    picks = {tuple(top_k.select(candidates([1.0] * 20, np.random.SeedSequence(s)), 3).positions) for s in range(20)}
+    assert len(picks) > 10
+
+
+scores = st.lists(
+    st.one_of(st.just(np.nan), st.floats(-1e9, 1e9), st.sampled_from([0.0, 1.0])), min_size=1, max_size=40
+)
+
+
+@given(scores, st.data())
+def test_selection_is_distinct_complete_and_the_best(values: list[float], data: st.DataObject) -> None:
+    size = data.draw(st.integers(0, len(values)))
+    chosen = top_k.select(candidates(values), size)
+    assert len(set(chosen.positions.tolist())) == len(chosen.positions) == size == len(chosen.origins)
+    ranked = sorted((value for value in values if not np.isnan(value)), reverse=True)
+    got = [values[position] for position in chosen.positions if not np.isnan(values[position])]
+    assert got == ranked[: len(got)]
+    assert len(got) == min(size, len(ranked))
+
+
+@given(scores, st.randoms(use_true_random=False), st.data())
+def test_order_of_rows_does_not_matter(values: list[float], shuffle: object, data: st.DataObject) -> None:
+    size = data.draw(st.integers(0, len(values)))
+    order = list(range(len(values)))
+    shuffle.shuffle(order)  # type: ignore[attr-defined]
+    plain = candidates(values)
+    mixed = Candidates(plain.ids.take(pa.array(order, pa.int64())), plain.scores[order], SEED)
+    for select in (top_k.select, uniform.select):
+        first = plain.ids.take(select(plain, size).positions)
+        second = mixed.ids.take(select(mixed, size).positions)
+        assert first.to_pylist() == second.to_pylist()
+
+
+def test_random_selection_is_uniform() -> None:
+    counts = np.zeros(10)
+    for seed in range(2000):
+        counts[uniform.select(candidates([0.0] * 10, np.random.SeedSequence(seed)), 3).positions] += 1
+    expected = 2000 * 3 / 10
+    # Chi-square with 9 degrees of freedom: 27.9 is the 0.1 % point.
+    assert ((counts - expected) ** 2 / expected).sum() < 27.9
+
+
+def test_smallest_takes_all_when_all_are_asked_for() -> None:
+    keys = np.array([3, 1, 2], dtype=np.uint64)
+    assert smallest(keys, 3).tolist() == [1, 2, 0]
+    assert smallest(keys, 0).tolist() == []
+
+
+def test_keys_depend_on_the_seed() -> None:
+    ids = pa.array(["a", "b"])
+    assert random_keys(ids, SEED).tolist() != random_keys(ids, np.random.SeedSequence(8)).tolist()
+
+
+def test_first_round_draws_the_initial_pool(workspace: Workspace) -> None:
+    write_plan(workspace, 0, query_size=9, strategy="random")
+    run(workspace, 0, Usage())
+    folder = workspace.round_dir(0)
+    assert column(folder / "selected.parquet", "origin") == ["initial"] * 9
+    assert column(folder / "selected.parquet", "score") == [None] * 9
+    assert len(set(column(folder / "selected.parquet", "id"))) == 9
+
+
+def test_class_balanced_pool_has_every_class_and_says_what_it_is(workspace: Workspace) -> None:
+    write_plan(workspace, 0, query_size=9, strategy="class_balanced")
+    run(workspace, 0, Usage())
+    selected = workspace.round_dir(0) / "selected.parquet"
+    classes = sorted(int(id_[2:]) % 3 for id_ in column(selected, "id"))
+    assert classes == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert "simulation only" in column(selected, "origin")[0]
+
+
+def test_class_balanced_without_answers_is_refused(tmp_path: object) -> None:
+    workspace = make_workspace(tmp_path / "w", known=10)  # type: ignore[operator]
+    write_plan(workspace, 0, query_size=9, strategy="class_balanced")
+    with pytest.raises(ConfigError, match="does not know 50 of them"):
+        run(workspace, 0, Usage())
+    assert not (workspace.round_dir(0) / "selected.parquet").exists()
+
+
+def test_later_round_selects_by_the_cache_and_proposes(workspace: Workspace) -> None:
+    files.write_table(workspace.round_dir(0) / "unlabeled.parquet", pa.table({"id": [f"x/{n:04d}" for n in range(60)]}))
+    write_scores(workspace.round_dir(0) / "scores.parquet", {f"x/{n:04d}": float(n) for n in reversed(range(60))})
+    write_plan(workspace, 1, query_size=2, strategy="top_k")
+    run(workspace, 1, Usage())
+    folder = workspace.round_dir(1)
+    assert column(folder / "selected.parquet", "id") == ["x/0059", "x/0058"]
+    tasks = [json.loads(line) for line in (folder / "tasks.jsonl").read_text().splitlines()]
+    assert tasks[0] == {
+        "id": "x/0059",
+        "uri": "x/0059.png",
+        "round": 1,
+        "priority": 0,
+        "proposals": [{"label": "bee", "confidence": 0.5}],
+    }
