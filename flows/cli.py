@@ -146,10 +146,8 @@ def init(directory: Path) -> None:
     """
     from flows.init import init as make
 
-    made = make(directory)
-    click.echo(
-        f"{directory}: {'workspace made' if made else 'is a workspace already'}; next: cd {directory} && frugal run"
-    )
+    make(directory)
+    click.echo(f"{directory}: workspace ready; next: cd {directory} && frugal run")
 
 
 @main.command()

@@ -21,14 +21,11 @@ def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[st
         WaitingForLabels: a round is open and unanswered.
     """
     from flows import record, server, start
+    from flows.record.catch_up import pending
 
     config = start.configuration(workspace, conf, overrides)
-    record.check(workspace, config)
-    if (
-        stored_config(workspace) is not None
-        and loop.next_step(workspace) is None
-        and not record.pending(workspace, config)
-    ):
+    record.check(workspace, config.record)
+    if stored_config(workspace) is not None and loop.next_step(workspace) is None and not pending(workspace, config):
         return
     with server.embedded() as prefect_server:
         warm_up = threading.Thread(target=_warm_up, args=(config,), daemon=True)
@@ -50,7 +47,7 @@ def close(workspace: Workspace, answers: Path | None) -> None:
     from flows import record, server
 
     config = load_config(workspace)
-    record.check(workspace, config)
+    record.check(workspace, config.record)
     step = loop.next_step(workspace)
     if step is None or step.name in ("pool", "plan", "select"):
         raise WorkspaceError(f"{workspace.root}: no round is open; open one with `frugal open`")
@@ -118,6 +115,8 @@ def _listener() -> progress.Progress:
 
 def _warm_up(config: Config) -> None:
     """Import what the stages need while a server starts."""
+    import torch._dynamo  # noqa: F401 - torch's optimisers import it at their first step, for seconds
+
     import tasks.infer.run
     import tasks.train.run  # noqa: F401
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.record import git
-from flows.record.versions import quiet_dvc
+from flows.record.versions import quiet_dvc, reason
 from tasks import files
 from tasks.errors import RecordError, WorkspaceError
 from tasks.rounds import Workspace, sync_rounds_file
@@ -145,7 +145,7 @@ def _dvc_init(workspace: Workspace) -> None:
         try:
             Repo.init(root_dir=str(workspace.root)).close()
         except (DvcException, SCMError) as error:
-            raise RecordError(f"{workspace.root}: DVC could not be set up: {error}") from error
+            raise RecordError(f"{workspace.root}: DVC could not be set up: {reason(error)}") from error
     shutil.rmtree(workspace.root / ".dvc" / "tmp", ignore_errors=True)
 
 

@@ -9,9 +9,11 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import artifacts, record, start
+from flows import artifacts, start
+from flows.record.catch_up import catch_up
 from tasks import loop
 from tasks.config import Config
 from tasks.errors import FrugalError
@@ -42,7 +44,7 @@ def run_step(workspace: Workspace, step: Step, device: str) -> None:
 @task(retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_worth_another_try, cache_policy=NO_CACHE)
 def record_rounds(workspace: Workspace, config: Config) -> None:
     """Enter every finished round that is not yet recorded in DVC, git and MLflow."""
-    record.catch_up(workspace, config)
+    catch_up(workspace, config, flow_run.id)
 
 
 @flow(flow_run_name="run_loop {workspace}", persist_result=False)

@@ -56,7 +56,10 @@ def _check_header(file: Path, header: Sequence[str], required: Sequence[str], wa
 
 
 def _read_csv(file: Path, required: Sequence[str], wanted: Sequence[str]) -> Columns:
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,6 +1,7 @@
 """Image files in folders: root/<pool>/<class>/* or, without labels, root/<pool>/*; and root/<test>/<class>/*."""
 
-# ruff: noqa: PTH - strings, for a million files: a Path object for each of them would double the time
+# Strings, for a million files: a Path object for each of them would double the time.
+# ruff: noqa: PTH112, PTH122, PTH208
 
 import os
 from collections.abc import Iterator
@@ -66,7 +67,10 @@ def _class_files(root: Inside, folder: str, real_folder: str) -> Iterator[tuple[
 
 
 def _visible(folder: str) -> list[str]:
-    return sorted(entry for entry in os.listdir(folder) if not entry.startswith("."))
+    try:
+        return sorted(entry for entry in os.listdir(folder) if not entry.startswith("."))
+    except PermissionError:
+        raise DataError(f"{folder}: may not be read; change its permissions") from None
 
 
 def _is_image(name: str) -> bool:

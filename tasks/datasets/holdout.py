@@ -26,7 +26,7 @@ def stratified(
         members[np.argsort(ranks[members])[:take]]
         for members, take in ((np.flatnonzero(labels == label), take) for label, take in enumerate(takes))
     ]
-    test = np.sort(np.concatenate(chosen)).astype(np.int64)
+    test = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))
     return np.setdiff1d(np.arange(len(ids), dtype=np.int64), test), test
 
 

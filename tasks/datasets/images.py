@@ -31,10 +31,12 @@ def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
 @lru_cache(maxsize=32)
 def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> tuple[Tensor, Tensor]:
     # Kept, because each copy to a GPU would make the host wait for it.
-    means = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
-    deviations = torch.tensor(std, dtype=torch.float64).view(1, -1, 1, 1).clamp(min=_LEAST_STD)
-    scale, shift = 1 / (255 * deviations), -means / deviations
-    return scale.to(device, torch.float32), shift.to(device, torch.float32)
+    # Made outside of inference mode, even when first asked for inside: training uses the same two later.
+    with torch.inference_mode(False):
+        means = torch.tensor(mean, dtype=torch.float64).view(1, -1, 1, 1)
+        deviations = torch.tensor(std, dtype=torch.float64).view(1, -1, 1, 1).clamp(min=_LEAST_STD)
+        scale, shift = 1 / (255 * deviations), -means / deviations
+        return scale.to(device, torch.float32), shift.to(device, torch.float32)
 
 
 def augment(batch: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
@@ -48,6 +50,9 @@ def augment(batch: Tensor, config: AugmentConfig, generator: torch.Generator) ->
         batch: float (n, channels, height, width), on any device.
         config: which changes, and how strong; with none the batch itself is returned.
         generator: source of all randomness.
+
+    Returns:
+        same shape, dtype and device; contiguous in the usual order if it was flipped or cropped.
 
     Raises:
         ConfigError: train.augment.crop is not smaller than the images.

@@ -19,6 +19,8 @@ from tasks.datasets.source import UNKNOWN, Source
 from tasks.datasets.store import SplitName, array_path
 from tasks.rounds import Workspace
 
+_SPLITS: tuple[SplitName, ...] = ("pool", "test")
+
 LABELED = pa.schema({"id": pa.string(), "label": pa.int64(), "round": pa.int32()})
 UNLABELED = pa.schema({"id": pa.string()})
 SCORES = pa.schema(
@@ -60,9 +62,6 @@ def run(workspace: Workspace, config: DatasetConfig, accept: Callable[[int, int]
         for split in _SPLITS:
             (building / f"{split}.npy").replace(array_path(workspace, split, digest))
         _install(folder, workspace.pool)
-
-
-_SPLITS: tuple[SplitName, ...] = ("pool", "test")
 
 
 def _known(source: Source) -> Any:

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -33,19 +33,20 @@ def reproducible(device: torch.device, seed: int) -> Iterator[None]:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fills = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic
+    fills = memory.fill_uninitialized_memory
     benchmark = torch.backends.cudnn.benchmark
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
         try:
             torch.use_deterministic_algorithms(True)
             # Writing over memory that is about to be written anyway only costs time.
-            torch.utils.deterministic.fill_uninitialized_memory = False
+            memory.fill_uninitialized_memory = False
             torch.backends.cudnn.benchmark = False
             torch.manual_seed(seed)
             yield
         finally:
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-            torch.utils.deterministic.fill_uninitialized_memory = fills
+            memory.fill_uninitialized_memory = fills
             torch.backends.cudnn.benchmark = benchmark
 
 

@@ -39,7 +39,7 @@ class View:
         """``model`` on the device, its convolution weights laid out as the images are."""
         model = model.to(self.device)
         if self.channels_last:
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model = model.to(memory_format=torch.channels_last)
         return model
 
     def autocast(self) -> torch.autocast:

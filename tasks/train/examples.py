@@ -24,8 +24,8 @@ class Examples:
 def held_back(ids: Sequence[str], share: float, seed: int) -> npt.NDArray[np.bool_]:
     """Which items are held back for validation: bool, (N,).
 
-    An item's place depends on its id, the seed and the share alone, so it keeps its place as the pool grows. Where
-    there are two items or more and a share above 0, each side gets at least one.
+    An item's side depends on its id, the seed and the share alone, so it keeps its side as the pool grows; but with a
+    share above 0 each side gets at least one of two items or more, and a single item is trained on.
 
     Args:
         ids: distinct strings.
@@ -34,7 +34,7 @@ def held_back(ids: Sequence[str], share: float, seed: int) -> npt.NDArray[np.boo
     """
     positions = np.array([_position(id_, seed) for id_ in ids], dtype=np.float64)
     held = positions < share
-    if share > 0 and len(ids) > 1:
+    if share > 0 and len(ids):
         held[positions.argmin()] = True
         held[positions.argmax()] = False
     return held

@@ -46,8 +46,8 @@ def fit(
         seed: for ``torch.manual_seed``; the global generators are left as they were.
 
     Returns:
-        The model on the view's device, in evaluation mode, and per epoch: epoch (from 1), loss (mean over the training items,
-        as augmented and with dropout), lr (of the last step), and validation_loss and validation_accuracy if any.
+        The model on the view's device, in evaluation mode, and per epoch: epoch (from 1), loss (mean over the training
+        items, as augmented and with dropout), lr (of the last step), validation_loss and validation_accuracy if any.
 
     Raises:
         ConfigError: fp16 on a CPU, or batch normalisation with single-item batches.
@@ -90,7 +90,7 @@ def fit(
                     logits.float(), labels[chosen], label_smoothing=settings.label_smoothing
                 )
                 optimizer.zero_grad(set_to_none=True)
-                scaler.scale(loss).backward()
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                 scaler.step(optimizer)
                 scaler.update()
                 epoch_loss += loss.detach() * len(chosen)
@@ -127,7 +127,7 @@ def _check_batches(model: nn.Module, total: int, batch_size: int) -> None:
 
 
 def _batches(order: Tensor, batch_size: int) -> list[Tensor]:
-    batches = list(order.split(batch_size))
+    batches = list(torch.split(order, batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1 < batch_size:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches

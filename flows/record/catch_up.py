@@ -1,0 +1,101 @@
+"""Enter every finished round in DVC, git and MLflow, in that order; whatever is missing is made up for."""
+
+from collections.abc import Callable
+
+from flows.console import screen
+from flows.record import Summary, git, subject, tracking, versions
+from tasks import files, loop
+from tasks.config import Config
+from tasks.errors import RecordError
+from tasks.history import Outcome, history
+from tasks.rounds import Workspace
+
+#: What MLflow draws over the labels bought, besides the sums of a Summary.
+_METRICS = ("accuracy", "nll", "ece", "money_labels", "money_compute", "record_epochs", "items_scored")
+
+
+def pending(workspace: Workspace, config: Config) -> bool:
+    """Whether a finished round is missing in DVC, git or MLflow.
+
+    Raises:
+        RecordError: MLflow is away.
+    """
+    finished = loop.finished_rounds(workspace)
+    if config.record.dvc and _missing(finished, lambda number: versions.is_recorded(workspace, number)):
+        return True
+    if config.record.git == "commit" and _missing(finished, lambda number: git.is_committed(workspace, number)):
+        return True
+    return config.record.mlflow and len(tracking.recorded_rounds(workspace)) < len(finished)
+
+
+def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = None) -> None:
+    """Record what is finished and not yet recorded; if MLflow is away, say so and leave it to the next call.
+
+    Raises:
+        RecordError: DVC or git refuses; the rounds' files are unharmed.
+    """
+    finished = loop.finished_rounds(workspace)
+    if not finished:
+        return
+    outcomes = {outcome.round: outcome for outcome in history(workspace)}
+    if config.record.mlflow:
+        tracking.loop_id(workspace)
+    for number in _unrecorded(workspace, config, finished):
+        if config.record.dvc:
+            versions.commit(workspace, number)
+        if config.record.git == "commit":
+            git.commit_round(workspace, number, subject(number, _summary(workspace, config, outcomes[number])))
+    if config.record.mlflow:
+        try:
+            _track(workspace, config, finished, outcomes, flow_run_id)
+        except RecordError as away:
+            screen.print(f"[yellow]warning:[/] {away}")
+
+
+def _unrecorded(workspace: Workspace, config: Config, finished: list[int]) -> list[int]:
+    missing: set[int] = set()
+    if config.record.dvc:
+        missing |= set(_missing(finished, lambda number: versions.is_recorded(workspace, number)))
+    if config.record.git == "commit":
+        missing |= set(_missing(finished, lambda number: git.is_committed(workspace, number)))
+    return sorted(missing)
+
+
+def _missing(finished: list[int], is_there: Callable[[int], bool]) -> list[int]:
+    """The rounds after the last recorded one: rounds are recorded in order, so the search goes backwards and stops."""
+    missing: list[int] = []
+    for number in reversed(finished):
+        if is_there(number):
+            break
+        missing.insert(0, number)
+    return missing
+
+
+def _track(
+    workspace: Workspace, config: Config, finished: list[int], outcomes: dict[int, Outcome], flow_run_id: str | None
+) -> None:
+    recorded = tracking.recorded_rounds(workspace)
+    for number in finished:
+        if number not in recorded:
+            summary = _summary(workspace, config, outcomes[number])
+            tracking.record_round(workspace, number, summary, flow_run_id=flow_run_id)
+    if loop.next_step(workspace) is None:
+        tracking.finish(workspace)
+
+
+def _summary(workspace: Workspace, config: Config, outcome: Outcome) -> Summary:
+    folder = workspace.round_dir(outcome.round)
+    return Summary(
+        labels=outcome.labels,
+        money=outcome.money,
+        currency=config.prices.currency,
+        device_hours=outcome.device_hours,
+        metrics={name: getattr(outcome, name) for name in _METRICS},
+        params=files.read_json(folder / "plan.json"),
+        history=_history(workspace, outcome.round),
+    )
+
+
+def _history(workspace: Workspace, round_: int) -> list[dict[str, float]]:
+    epochs: list[dict[str, float]] = files.read_json(workspace.round_dir(round_) / "history.json")
+    return epochs

@@ -1,0 +1,214 @@
+"""The Prefect server of one command, for those who run none of their own.
+
+Prefect would start a temporary server itself, but only at the first flow and then with everyone waiting. Ours starts
+first of all, so that its many imports overlap with our own, and it dies with us whatever happens. It keeps its
+database in the user's Prefect home, where `prefect server start` shows the runs later. What it has to say goes to a
+file there, removed after a clean end.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import ProxyHandler, build_opener
+
+from tasks.errors import FrugalError
+
+_START_S, _STOP_S = 120.0, 5.0
+_OFF = ("SCHEDULER", "LATE_RUNS", "TRIGGERS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP")
+_SETTINGS = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_ENABLED": "false",
+    # `prefect server start` registers them; no flow of ours stores a block.
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    # Deployments are the business of a server that stays.
+    **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _OFF},
+}
+
+
+class ServerError(FrugalError):
+    """The Prefect server did not come up."""
+
+
+@dataclass
+class Server:
+    """A Prefect server, ours or one that was there."""
+
+    url: str
+    _process: subprocess.Popen[bytes] | None = None
+    _log: Path | None = None
+
+    def wait(self) -> None:
+        """Return once the server answers; one that was there before is not asked.
+
+        Raises:
+            ServerError: it did not come up.
+        """
+        if self._process is None:
+            return
+        opener = build_opener(ProxyHandler({}))
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                with opener.open(f"{self.url}/health", timeout=2):
+                    return
+            except (URLError, OSError):
+                time.sleep(0.05)
+        raise ServerError(
+            f"the Prefect server did not come up: {self._last_words()}; see {self._log}, "
+            "or set PREFECT_API_URL to a server of your own"
+        )
+
+    def _last_words(self) -> str:
+        text = self._log.read_text(encoding="utf-8", errors="replace") if self._log else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else "it said nothing"
+
+
+@contextmanager
+def embedded() -> Iterator[Server]:
+    """Make Prefect use a server for the length of the block: the one that is configured, else our own.
+
+    Enter it before importing Prefect and before starting threads, and call ``wait`` before the first flow.
+    """
+    configured = configured_url()
+    if configured:
+        yield Server(configured)
+        return
+    log = home() / f"frugal-loop-server-{os.getpid()}.log"
+    with ExitStack() as stack:
+        process, url = _start(log)
+        stack.callback(_stop, process, log)
+        stack.enter_context(_used(url))
+        yield Server(url, process, log)
+
+
+def configured_url() -> str | None:
+    """The server that the environment or the user's active Prefect profile names."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    try:
+        profiles = tomllib.loads(Path(os.environ.get("PREFECT_PROFILES_PATH") or home() / "profiles.toml").read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ServerError(f"{home() / 'profiles.toml'}: cannot be read ({error}); mend or remove it") from None
+    active = os.environ.get("PREFECT_PROFILE") or profiles.get("active")
+    profile = profiles.get("profiles", {}).get(active, {})
+    return profile.get("PREFECT_API_URL") or None
+
+
+def home() -> Path:
+    """The user's Prefect folder."""
+    return Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
+
+
+def _start(log: Path) -> tuple[subprocess.Popen[bytes], str]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as listener, log.open("wb") as output:
+        # The port is ours from the start, and whoever connects early waits instead of failing.
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.server", str(listener.fileno()), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[listener.fileno()],
+            # An interrupt from the terminal is ours to handle.
+            start_new_session=True,
+            env={**os.environ, **_SETTINGS, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+        return process, f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+
+
+@contextmanager
+def _used(url: str) -> Iterator[None]:
+    """Send this process's Prefect to ``url``, already imported or not."""
+    local = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1"]))
+    wanted = {"PREFECT_API_URL": url, "NO_PROXY": local, "no_proxy": local, "DO_NOT_TRACK": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        if "prefect" in sys.modules:
+            from prefect.settings import PREFECT_API_URL, temporary_settings
+
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield
+        else:
+            yield
+    finally:
+        _flush()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _flush() -> None:
+    """Let Prefect send what it still has, while there is somebody to take it."""
+    if "prefect.events.worker" in sys.modules:
+        from prefect.events.worker import EventsWorker
+
+        EventsWorker.drain_all(timeout=_STOP_S)
+    if "prefect.logging.handlers" in sys.modules:
+        from prefect.logging.handlers import APILogWorker
+
+        APILogWorker.drain_all(timeout=_STOP_S)
+
+
+def _stop(process: subprocess.Popen[bytes], log: Path) -> None:
+    failed = process.poll() is not None
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if not failed:
+        log.unlink(missing_ok=True)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process when ``parent`` ends, even by SIGKILL."""
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def _serve(listener: socket.socket) -> None:
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    with (home() / "frugal-loop.lock").open("w") as lock:
+        # Two servers must not both build the tables of a new database.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        class Quiet(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                fcntl.flock(lock, fcntl.LOCK_UN)
+
+        Quiet(uvicorn.Config(create_app, factory=True, log_level="error", lifespan="on")).run([listener])
+
+
+if __name__ == "__main__":
+    _die_with(int(sys.argv[2]))
+    _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,0 +1,97 @@
+"""Small learnable arrays, and rounds of a digits workspace that are ready for TRAIN and INFER."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from tasks import files
+from tasks.config import TrainConfig, parse
+from tasks.cost.ledger import Usage
+from tasks.datasets import run as pool_stage
+from tasks.models.view import View
+from tasks.rounds import Workspace, begin
+from tasks.train import run as train_stage
+from tasks.train.examples import Examples
+from tests.pools import PRICES, write_plan
+
+POOL_ITEMS = 60
+
+
+def examples(count: int = 40, shape: tuple[int, ...] = (1, 8, 8)) -> Examples:
+    """Noise with a bright half: the upper one for class 0, the lower one for class 1."""
+    labels = np.arange(count) % 2
+    items = np.random.default_rng(0).integers(0, 60, (count, *shape)).astype(np.uint8)
+    half = shape[1] // 2
+    items[labels == 0, :, :half] += 150
+    items[labels == 1, :, half:] += 150
+    return Examples(items, labels.astype(np.int64))
+
+
+def view(**settings: Any) -> View:
+    """A view on the CPU for images of one channel."""
+    return View(torch.device("cpu"), (0.4,), (0.3,), **settings)
+
+
+def quick(**settings: Any) -> TrainConfig:
+    """A short training of the linear model."""
+    return TrainConfig(**{"model": "linear", "epochs": 3, "batch_size": 8, "lr": 0.01} | settings)
+
+
+def digits_workspace(root: Path, **settings: Any) -> Workspace:
+    """A loop on the first digits whose round 0 has been labelled: items 0…19 of the pool have labels."""
+    workspace = Workspace(root)
+    values: dict[str, Any] = {
+        "name": "test",
+        "device": "cpu",
+        "dataset": {"name": "digits", "limit": POOL_ITEMS},
+        "train": {"model": "linear", "epochs": 2},
+        "prices": PRICES,
+    }
+    config = parse(values | settings, "test")
+    begin(workspace, config)
+    pool_stage.run(workspace, config.dataset)
+    label(workspace, 0, 20)
+    return workspace
+
+
+def pool_ids(workspace: Workspace) -> list[str]:
+    """The ids of the pool, in its order."""
+    ids: list[str] = files.read_table(workspace.pool / "manifest.parquet", ["id"])["id"].to_pylist()
+    return ids
+
+
+def label(workspace: Workspace, round_: int, count: int, **plan: Any) -> None:
+    """Write the plan and the two pools of a round in which the first ``count`` items have labels."""
+    write_plan(workspace, round_, **plan)
+    ids = pool_ids(workspace)
+    answers = files.read_table(workspace.pool / "oracle.parquet")
+    labels = dict(zip(answers["id"].to_pylist(), answers["label"].to_pylist(), strict=True))
+    write_labeled(workspace, round_, ids[:count], [labels[id_] for id_ in ids[:count]])
+    folder = workspace.round_dir(round_)
+    files.write_table(folder / "unlabeled.parquet", pa.table({"id": pa.array(ids[count:], pa.string())}))
+
+
+def write_labeled(workspace: Workspace, round_: int, ids: list[str], labels: list[int]) -> None:
+    """labeled.parquet of a round."""
+    table = {
+        "id": pa.array(ids, pa.string()),
+        "label": pa.array(labels, pa.int64()),
+        "round": pa.array([round_] * len(ids), pa.int32()),
+    }
+    files.write_table(workspace.round_dir(round_) / "labeled.parquet", pa.table(table))
+
+
+def train(workspace: Workspace, round_: int = 0) -> Usage:
+    """Run TRAIN of a round."""
+    usage = Usage()
+    train_stage.run(workspace, round_, usage)
+    return usage
+
+
+def brute_force(values: npt.NDArray[Any]) -> list[list[float]]:
+    """Log-probabilities as lists of probabilities, item by item."""
+    return [[float(np.exp(float(value))) for value in row] for row in values]

@@ -1,0 +1,73 @@
+"""dvc.yaml and the list of stages are the same pipeline."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.record.versions import quiet_dvc
+from tasks import stages
+from tasks.rounds import Workspace
+from tests.record_helpers import add_round, make_workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return make_workspace(tmp_path / "loop")
+
+
+def resolved(workspace: Workspace) -> dict[str, Any]:
+    """The stages as DVC makes them from dvc.yaml and conf/rounds.yaml."""
+    with quiet_dvc(), contextlib.chdir(workspace.root):
+        from dvc.repo import Repo
+
+        with Repo() as repo:
+            return {stage.name: describe(workspace, stage) for stage in repo.index.stages}
+
+
+def describe(workspace: Workspace, stage: Any) -> dict[str, Any]:
+    def inside(item: Any) -> str:
+        return workspace.relative(Path(item.fs_path))
+
+    params = [item for item in stage.deps if hasattr(item, "params")]
+    return {
+        "cmd": stage.cmd,
+        "deps": {inside(item) for item in stage.deps if item not in params},
+        "outs": {inside(item) for item in stage.outs if item.use_cache},
+        "metrics": {inside(item) for item in stage.outs if not item.use_cache and item.metric},
+        "params": {inside(item): set(item.params) for item in params},
+        "frozen": stage.frozen,
+    }
+
+
+def expected(workspace: Workspace, stage: stages.Stage, round_: int) -> dict[str, Any]:
+    suffix = "" if stage is stages.POOL else f" --round {round_:03d}"
+    return {
+        "cmd": f"frugal stage {stage.name}{suffix}",
+        "deps": set(stage.paths(workspace, round_, stage.deps)),
+        "outs": set(stage.paths(workspace, round_, stage.outs)),
+        "metrics": set(stage.paths(workspace, round_, stage.metrics)),
+        "params": {"data/loop.json": {f"config.{key}" for key in stage.params}},
+        "frozen": stage.frozen,
+    }
+
+
+def test_two_rounds_of_which_one_was_scored(workspace: Workspace) -> None:
+    add_round(workspace, 0)
+    add_round(workspace, 1, last=True)
+    wanted = {"pool": expected(workspace, stages.POOL, 0)}
+    for stage in stages.ROUND_STAGES:
+        for round_ in (0,) if stage is stages.INFER else (0, 1):
+            wanted[f"{stage.name}@{round_:03d}"] = expected(workspace, stage, round_)
+    assert resolved(workspace) == wanted
+
+
+def test_no_rounds_yet(workspace: Workspace) -> None:
+    assert resolved(workspace) == {"pool": expected(workspace, stages.POOL, 0)}
+
+
+def test_round_numbers_stay_names_beyond_seven(workspace: Workspace) -> None:
+    for round_ in range(10):
+        add_round(workspace, round_)
+    assert {"select@008", "infer@009"} <= resolved(workspace).keys()

@@ -1,0 +1,116 @@
+"""The stage INFER on files."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tasks import files
+from tasks.cost.ledger import Usage
+from tasks.datasets.run import SCORES
+from tasks.errors import ConfigError, DataError, FrugalError
+from tasks.infer import run as stage
+from tasks.rounds import Workspace
+from tests.model_helpers import POOL_ITEMS, digits_workspace, label, pool_ids, train
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Workspace:
+    """Round 0 of a digits loop with 20 of 60 items labelled and a model."""
+    workspace = digits_workspace(tmp_path)
+    train(workspace)
+    return workspace
+
+
+def infer(workspace: Workspace, round_: int = 0) -> Usage:
+    usage = Usage()
+    stage.run(workspace, round_, usage)
+    return usage
+
+
+def cache(workspace: Workspace, round_: int) -> pa.Table:
+    return files.read_table(workspace.round_dir(round_) / "scores.parquet")
+
+
+def test_every_unlabelled_item_is_scored_in_its_order(trained) -> None:
+    usage = infer(trained)
+    table = cache(trained, 0)
+    assert table.schema.equals(SCORES)
+    assert table["id"].to_pylist() == pool_ids(trained)[20:]
+    assert usage.items_scored == usage.forward_passes == POOL_ITEMS - 20
+    assert list(usage.device_s) == ["cpu"]
+    assert np.isfinite(np.asarray(table["score"])).all()
+
+
+def test_rows_carry_model_round_and_count(trained) -> None:
+    infer(trained)
+    card = files.read_json(trained.round_dir(0) / "model.json")
+    assert set(cache(trained, 0)["model"].to_pylist()) == {card["digest"]}
+    assert set(cache(trained, 0)["scored_round"].to_pylist()) == {0}
+    assert set(cache(trained, 0)["times_scored"].to_pylist()) == {1}
+
+
+def test_bytes_are_the_same_each_time(trained) -> None:
+    infer(trained)
+    path = trained.round_dir(0) / "scores.parquet"
+    first = path.read_bytes()
+    infer(trained)
+    assert path.read_bytes() == first
+
+
+def test_times_scored_follow_the_id_where_the_pool_is_reordered(trained) -> None:
+    infer(trained)
+    label(trained, 1, 30)
+    train(trained, 1)
+    path = trained.round_dir(0) / "scores.parquet"
+    before = cache(trained, 0)
+    counts = pa.array(range(len(before)), pa.int32())
+    files.write_table(path, before.set_column(4, "times_scored", counts).take(list(range(len(before)))[::-1]))
+    infer(trained, 1)
+    after = cache(trained, 1)
+    assert after["id"].to_pylist() == pool_ids(trained)[30:]
+    assert after["times_scored"].to_pylist() == list(range(11, 41))
+
+
+def test_scope_none_carries_on_what_is_still_unlabelled_and_runs_no_model(trained) -> None:
+    infer(trained)
+    label(trained, 1, 30, infer_scope="none")
+    usage = infer(trained, 1)
+    assert cache(trained, 1).equals(cache(trained, 0).slice(10))
+    assert (usage.items_scored, usage.forward_passes, usage.device_s) == (0, 0, {})
+
+
+def test_scope_none_at_the_start_gives_an_empty_cache(trained) -> None:
+    label(trained, 0, 20, infer_scope="none")
+    infer(trained)
+    assert cache(trained, 0).equals(SCORES.empty_table())
+
+
+def test_no_unlabelled_items_give_an_empty_cache(trained) -> None:
+    label(trained, 0, POOL_ITEMS)
+    assert infer(trained).items_scored == 0
+    assert cache(trained, 0).equals(SCORES.empty_table())
+
+
+def test_unknown_scope_is_refused(trained) -> None:
+    label(trained, 0, 20, infer_scope="half")
+    with pytest.raises(ConfigError, match=r"plan\.json: infer_scope is 'half'"):
+        infer(trained)
+
+
+def test_changed_weights_are_refused(trained) -> None:
+    path = trained.round_dir(0) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(DataError, match="not the weights"):
+        infer(trained)
+
+
+def test_score_that_is_not_finite_is_refused_with_its_id(trained, monkeypatch) -> None:
+    def broken(batch):
+        return np.where(np.arange(len(batch)) == 3, np.nan, 0.5)
+
+    monkeypatch.setattr("tasks.infer.uncertainty.entropy", broken)
+    with pytest.raises(FrugalError, match=f"item '{pool_ids(trained)[23]}' has the score nan"):
+        infer(trained)
+    assert not (trained.round_dir(0) / "scores.parquet").exists()
