@@ -5,21 +5,15 @@
 The bare loops take the same model, batch size, precision and memory layout, tensors that lie in memory as normalised
 floats, the fused optimiser, and no determinism, progress or checks: what a good engineer writes for one experiment.
 Product and bare loop alternate; each repetition gives one ratio of images per second, and the median is published. On
-a CPU the seconds are those of the process, so that neighbours on the machine do not count; on a GPU they are
-synchronised wall seconds. The last line of the output is one JSON object.
+a CPU `ratio` is of the process's CPU seconds, so that neighbours on the machine do not count; on a GPU it is of
+synchronised wall seconds, which stand beside it in any case (`wall_ratio`). The last line printed is one JSON object.
 """
 
-import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +21,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
-from tasks import files
+from benchmarks import harness
 from tasks.config import TrainConfig
 from tasks.infer.scoring import score_items
 from tasks.infer.uncertainty import entropy
@@ -43,10 +37,8 @@ INFER_BATCH = 512
 
 def main() -> None:
     """Measure, print, and keep the result if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one model, few repetitions, under a minute")
+    parser = harness.parser(__doc__, "one model and few repetitions, under a minute")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--out", type=Path, help="folder in which to keep the result")
     options = parser.parse_args()
     on = device.resolve(options.device)
     # Images to train on and to score, and repetitions; a GPU needs more of them for a measurable time.
@@ -57,24 +49,20 @@ def main() -> None:
         sizes = {name: (train * 10, infer * 10, repeats) for name, (train, infer, repeats) in sizes.items()}
     began = time.process_time()
     models = {name: measure(name, on, *size) for name, size in sizes.items()}
-    result: dict[str, Any] = {
-        "benchmark": "throughput",
-        "infer_ratio": models["ceal_cnn"]["infer"]["ratio"],
-        "train_ratio": models["ceal_cnn"]["train"]["ratio"],
+    first = models["ceal_cnn"]
+    figures = {
+        "infer_ratio": first["infer"]["ratio"],
+        "train_ratio": first["train"]["ratio"],
         "targets": TARGETS,
-        "n": models["ceal_cnn"]["infer"]["n"],
-        "spread": {kind: models["ceal_cnn"][kind]["spread"] for kind in ("infer", "train")},
+        "n": first["infer"]["n"],
+        "spread": {kind: first[kind]["spread"] for kind in ("infer", "train")},
         "models": models,
         "data": "scikit-learn digits, enlarged to 28x28 (ceal_cnn), and in 3 channels of 32x32 (resnet18)",
-        "quick": options.quick,
+        "device": torch.cuda.get_device_name() if on.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
         "cpu_s": round(time.process_time() - began, 1),
-        "hardware": hardware(on),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
-    if options.out:
-        files.write_json(options.out / f"throughput-{on.type}{'-quick' if options.quick else ''}.json", result)
-    print(json.dumps(result))
+    harness.publish("throughput" if on.type == "cpu" else "throughput-cuda", figures, options, ("torch", "numpy"))
 
 
 def measure(name: str, on: torch.device, train_images: int, infer_images: int, repeats: int) -> dict[str, Any]:
@@ -127,7 +115,7 @@ def bare_training(
     for _ in range(settings.epochs):
         for chosen in torch.randperm(len(images), device=view.device).split(settings.batch_size):
             with torch.autocast(view.device.type, torch.bfloat16):
-                logits = model(images[chosen])
+                logits = model(images.index_select(0, chosen))
             loss = functional.cross_entropy(logits.float(), labels[chosen])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -148,46 +136,42 @@ def bare_scoring(model: nn.Module, images: torch.Tensor, view: View) -> torch.Te
 def compare(
     product: Callable[[], Any], bare: Callable[[], Any], count: int, repeats: int, on: torch.device
 ) -> dict[str, Any]:
-    """Alternate both after a warm-up; images per second, and the median and spread of their ratios."""
+    """Alternate both after a warm-up; images per second, and the median and spread of the bare over our seconds."""
     product(), bare()
     ours, theirs = [], []
     for _ in range(repeats):
-        ours.append(count / seconds(product, on))
-        theirs.append(count / seconds(bare, on))
-    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+        ours.append(seconds(product, on))
+        theirs.append(seconds(bare, on))
+    cpu = [other.cpu / mine.cpu for mine, other in zip(ours, theirs, strict=True)]
+    wall = [other.wall / mine.wall for mine, other in zip(ours, theirs, strict=True)]
+    ratios = cpu if on.type == "cpu" else wall
     return {
         "ratio": round(statistics.median(ratios), 3),
         "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+        "wall_ratio": round(statistics.median(wall), 3),
         "n": repeats,
         "images": count,
-        "images_per_s": round(statistics.median(ours), 1),
-        "bare_images_per_s": round(statistics.median(theirs), 1),
-        "seconds": "process CPU" if on.type == "cpu" else "wall, synchronised",
+        "images_per_s": round(count / statistics.median(mine.wall for mine in ours), 1),
+        "images_per_cpu_s": round(count / statistics.median(mine.cpu for mine in ours), 1),
+        "bare_images_per_s": round(count / statistics.median(other.wall for other in theirs), 1),
+        "bare_images_per_cpu_s": round(count / statistics.median(other.cpu for other in theirs), 1),
     }
 
 
-def seconds(work: Callable[[], Any], on: torch.device) -> float:
-    """Process seconds on a CPU, wall seconds on a GPU."""
-    clock = time.process_time if on.type == "cpu" else time.perf_counter
-    began = clock()
+class Seconds(NamedTuple):
+    """Of the process's CPUs, and of the clock on the wall."""
+
+    cpu: float
+    wall: float
+
+
+def seconds(work: Callable[[], Any], on: torch.device) -> Seconds:
+    """What ``work`` takes, queued work on a GPU included."""
+    cpu, wall = time.process_time(), time.perf_counter()
     work()
     if on.type == "cuda":
         torch.cuda.synchronize()
-    return clock() - began
-
-
-def hardware(on: torch.device) -> dict[str, Any]:
-    """What it ran on."""
-    model = next(
-        (line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.processor()
-    )
-    found = {"cpu": model, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": on.type}
-    return found | ({"gpu": torch.cuda.get_device_name()} if on.type == "cuda" else {})
-
-
-def _cpuinfo() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return Seconds(time.process_time() - cpu, time.perf_counter() - wall)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ class _Commands(click.Group):
     """Turns the errors we raise on purpose into one line and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # Before torch is loaded: its waiting threads would otherwise spin, against the loop's own servers.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         try:
             return super().invoke(ctx)
         except FrugalError as error:

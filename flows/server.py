@@ -31,6 +31,8 @@ _SETTINGS = {
     "PREFECT_SERVER_UI_ENABLED": "false",
     # `prefect server start` registers them; no flow of ours stores a block.
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    # Slots of a run that was killed are given back by the next server; kept in memory they would stay taken for ever.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
     # Deployments are the business of a server that stays.
@@ -49,6 +51,11 @@ class Server:
     url: str
     _process: subprocess.Popen[bytes] | None = None
     _log: Path | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it serves this command alone: then nobody else competes for a concurrency slot."""
+        return self._process is not None
 
     def wait(self) -> None:
         """Return once the server answers; one that was there before is not asked.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tasks import check, config
+from tasks import config
 from tasks.errors import ConfigError
 from tasks.rounds import Workspace, begin, stored_config
 
@@ -37,9 +37,10 @@ def start(workspace: Workspace, wanted: config.Config) -> None:
         DataError: the data are missing or damaged; nothing was written.
     """
     if stored_config(workspace) is None:
+        from tasks import check
         from tasks.datasets.run import run as build_pool
 
-        build_pool(workspace, wanted.dataset, lambda items, known: check.fits_pool(wanted, items, known))
+        build_pool(workspace, wanted.dataset, lambda source: check.feasible(wanted, source))
     begin(workspace, wanted)
 
 

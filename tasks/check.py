@@ -1,19 +1,27 @@
-"""What can be known to be impossible before anything is spent."""
+"""What can be known to be impossible before anything is decoded, written or spent."""
 
+import numpy as np
+
+from tasks import registry
 from tasks.config import Config
+from tasks.datasets.source import UNKNOWN, Source
 from tasks.errors import ConfigError
 
 
-def fits_pool(config: Config, items: int, known_labels: int) -> None:
-    """Refuse a loop that the pool cannot feed.
-
-    Args:
-        items: size of the unlabelled pool.
-        known_labels: how many of its items the oracle can answer.
+def feasible(config: Config, source: Source) -> None:
+    """Refuse a loop that this machine or this data set cannot run.
 
     Raises:
-        ConfigError: more labels asked for than there are, or an oracle that does not know them.
+        ConfigError: more labels asked for than there are, an oracle that does not know them, a confusion matrix of
+            another size, a device that is not here, or a model that does not take the items.
     """
+    _enough_items(config, len(source.pool.ids))
+    _oracle_knows(config, source)
+    _confusion_fits(config, len(source.classes))
+    _model_fits(config, source)
+
+
+def _enough_items(config: Config, items: int) -> None:
     loop = config.loop
     wanted = loop.initial + (loop.rounds - 1) * loop.query_size
     if loop.max_labels is not None:
@@ -25,8 +33,32 @@ def fits_pool(config: Config, items: int, known_labels: int) -> None:
             f"loop: {loop.rounds} rounds ask for {wanted} labels, more than the pool's {items} items; "
             "lower loop.rounds, loop.query_size or loop.initial, or set loop.max_labels"
         )
-    if known_labels < items and (config.label.labeler == "oracle" or config.select.initial == "class_balanced"):
+
+
+def _oracle_knows(config: Config, source: Source) -> None:
+    known = int(np.count_nonzero(source.pool.labels != UNKNOWN))
+    simulated = config.label.labeler == "oracle" or config.select.initial == "class_balanced"
+    if simulated and known < len(source.pool.ids):
         raise ConfigError(
-            f"label.labeler: the pool has labels for {known_labels} of its {items} items only, so it cannot be "
+            f"label.labeler: the pool has labels for {known} of its {len(source.pool.ids)} items only, so it cannot be "
             "simulated; let people label with label.labeler=files and select.initial=random"
         )
+
+
+def _confusion_fits(config: Config, classes: int) -> None:
+    confusion = config.label.confusion
+    if confusion is not None and {len(confusion), *map(len, confusion)} != {classes}:
+        raise ConfigError(f"label.confusion: must have {classes} rows of {classes} probabilities, one per class")
+
+
+def _model_fits(config: Config, source: Source) -> None:
+    import torch
+
+    from tasks.models import device
+    from tasks.models.view import View
+
+    channels = (0.0,) * source.shape[0], (1.0,) * source.shape[0]
+    View(device.resolve(config.device), *channels, config.train.precision).autocast()
+    # On the meta device a model has shapes, but no numbers.
+    with torch.device("meta"):
+        registry.resolve(registry.MODELS, config.train.model)(source.shape, len(source.classes))

@@ -1,6 +1,11 @@
 """Fresh things for each test."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+
+# Before torch is loaded: waiting threads that spin would slow down everything else on a small machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 
@@ -19,3 +24,16 @@ def config() -> Config:
 def workspace(tmp_path: Path) -> Workspace:
     """A workspace whose loop has begun on a pool of 60 synthetic items of 3 classes; no round is open."""
     return make_workspace(tmp_path / "w")
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one Prefect server for all tests that need one, on a database of its own."""
+    from flows.server import embedded
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        patch.delenv("PREFECT_API_URL", raising=False)
+        with embedded() as server:
+            server.wait()
+            yield server.url

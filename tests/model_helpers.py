@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 
@@ -90,8 +89,3 @@ def train(workspace: Workspace, round_: int = 0) -> Usage:
     usage = Usage()
     train_stage.run(workspace, round_, usage)
     return usage
-
-
-def brute_force(values: npt.NDArray[Any]) -> list[list[float]]:
-    """Log-probabilities as lists of probabilities, item by item."""
-    return [[float(np.exp(float(value))) for value in row] for row in values]

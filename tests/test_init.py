@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -25,9 +26,14 @@ def test_a_workspace_is_committed_and_clean(tmp_path: Path) -> None:
     assert git.run(workspace, "log", "--format=%s").split("\n")[0] == "frugal init"
     assert git.run(workspace, "branch", "--show-current").strip() == "main"
     assert status(workspace.root) == ""
-    assert {"conf/digits.yaml", "conf/prices.yaml", "conf/rounds.yaml", "dvc.yaml", ".dvc/config", "data/.gitignore"} <= set(
-        git.run(workspace, "ls-files").split()
-    )
+    assert {
+        "conf/digits.yaml",
+        "conf/prices.yaml",
+        "conf/rounds.yaml",
+        "dvc.yaml",
+        ".dvc/config",
+        "data/.gitignore",
+    } <= set(git.run(workspace, "ls-files").split())
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["loop"]
 
 
@@ -90,12 +96,16 @@ def test_what_a_round_leaves_is_ignored_or_tracked_as_meant(tmp_path: Path) -> N
 
 
 def test_streams_and_working_directory_are_as_before(tmp_path: Path) -> None:
-    script = (
-        "import os, sys, logging\nfrom pathlib import Path\nfrom flows.init import init\n"
-        "before = sys.stdout, sys.stderr, os.getcwd(), logging.getLogger().handlers[:], logging.getLogger().level\n"
-        "init(Path(sys.argv[1]))\n"
-        "assert before == (sys.stdout, sys.stderr, os.getcwd(), logging.getLogger().handlers[:], logging.getLogger().level)"
-    )
+    script = textwrap.dedent("""
+        import logging, os, sys
+        from pathlib import Path
+        from flows.init import init
+        root = logging.getLogger()
+        state = lambda: (sys.stdout, sys.stderr, os.getcwd(), root.handlers[:], root.level)
+        before = state()
+        init(Path(sys.argv[1]))
+        assert state() == before
+    """)
     command = [sys.executable, "-W", "error", "-c", script, str(tmp_path / "loop")]
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

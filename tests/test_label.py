@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.cost.ledger import Usage
-from tasks.errors import AnswerError, ConfigError, DataError, UserError, WaitingForLabels
+from tasks.errors import AnswerError, DataError, UserError, WaitingForLabels
 from tasks.label import oracle
 from tasks.label.answers import read
 from tasks.label.run import run
@@ -67,12 +67,6 @@ def test_confusion_matrix_rules_the_answers(tmp_path: Path) -> None:
     ids = column(workspace.pool / "manifest.parquet", "id")
     answers = oracle.answer(workspace, 0, ids, CLASSES, load_config(workspace))
     assert [label.label for label in answers] == [[0, 2, 1][int(id_[2:]) % 3] for id_ in ids]
-
-
-def test_confusion_of_the_wrong_size_is_refused(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path / "w", label={"confusion": [[1.0, 0.0], [0.0, 1.0]]})
-    with pytest.raises(ConfigError, match="3 rows of 3"):
-        run(opened(workspace), 0, Usage())
 
 
 def test_oracle_without_an_answer_names_the_item(tmp_path: Path) -> None:

@@ -92,6 +92,12 @@ def commit_of(workspace: Workspace, round_: int) -> str | None:
     return result.stdout.strip() or None
 
 
+def file_at(workspace: Workspace, commit: str, name: str) -> bytes:
+    """A file as a commit holds it; empty if the commit has none of that name."""
+    result = _git(workspace, "show", f"{commit}:{name}")
+    return result.stdout.encode() if result.returncode == 0 else b""
+
+
 def run(workspace: Workspace, *arguments: str, stdin: str | None = None) -> str:
     """What git answers in the workspace.
 
@@ -101,7 +107,8 @@ def run(workspace: Workspace, *arguments: str, stdin: str | None = None) -> str:
     result = _git(workspace, *arguments, stdin=stdin)
     if result.returncode:
         raise RecordError(
-            f"{workspace.root}: `git {arguments[0]}` failed: {_last_line(result)}; mend it and run the same command again"
+            f"{workspace.root}: `git {arguments[0]}` failed: {_last_line(result)}; "
+            "mend it and run the same command again"
         )
     return result.stdout
 
@@ -183,8 +190,8 @@ def _clear_our_locks(git_dir: Path) -> None:
     locks = _locks(git_dir)
     if locks and not marker.exists():
         raise RecordError(
-            f"{locks[0]}: another git process works in this repository; let it finish, or delete the file if none runs, "
-            "and run the same command again"
+            f"{locks[0]}: another git process works in this repository; let it finish, or delete the file if none "
+            "runs, and run the same command again"
         )
     while (waiting := _young(locks)) > 0:
         time.sleep(min(waiting, 0.2))

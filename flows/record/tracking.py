@@ -5,32 +5,26 @@ A round's run carries the time of its creation on all of its points: written aga
 points, so nothing is doubled. A tag, set last, says that the run is complete.
 """
 
-import hashlib
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from flows.record import Summary, git, tracking_store, versions
+from flows.record import Summary, tracking_run, tracking_store
 from tasks import config, files
 from tasks.errors import RecordError
 from tasks.rounds import Workspace, load_config, rounds
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Metric, Run
+    from mlflow.entities import Run
 
-_ARTIFACTS = ("plan.json", "cost.json", "decision.json", "metrics.json", "selected.parquet", "scores.parquet")
 _MODEL = ("model.safetensors", "model.json")
-_POOLS = {"labeled": "training", "unlabeled": "pool"}
 _LOOP, _KIND, _ROUND, _DONE = "frugal.loop_id", "frugal.kind", "frugal.round", "frugal.recorded"
-#: MLflow's limits for one batch.
-_METRICS_A_BATCH, _PARAMS_A_BATCH, _VALUE_LENGTH, _DIGEST_LENGTH = 1000, 100, 6000, 36
 
 prepare = tracking_store.prepare
 uri = tracking_store.uri
@@ -80,14 +74,17 @@ def record_round(
     """
     prepare(workspace)
     with _refusals(workspace):
-        client = _client(uri(workspace))
+        client = connect(workspace)
         found = _find(workspace)
         loop = found.loop or _create_loop(client, workspace, found.experiment)
         if "name" not in loop.data.params:
-            _log_params(client, loop.info.run_id, config.dump(load_config(workspace)))
+            tracking_run.log_params(client, loop.info.run_id, config.dump(load_config(workspace)))
         run = found.rounds.get(round_) or _create_round(client, workspace, found.experiment, loop.info.run_id, round_)
         if run.data.tags.get(_DONE) != "true":
-            _write_round(client, workspace, round_, summary, loop, run, gallery, flow_run_id)
+            origin = {"prefect.flow_run_id": flow_run_id} if flow_run_id else {}
+            tracking_run.write(client, workspace, round_, summary, loop, run, gallery, origin)
+            client.set_terminated(run.info.run_id, "FINISHED")
+            client.set_tag(run.info.run_id, _DONE, "true")
 
 
 def finish(workspace: Workspace) -> None:
@@ -97,7 +94,7 @@ def finish(workspace: Workspace) -> None:
         RecordError: MLflow refuses or is away, or the last round is not recorded yet.
     """
     with _refusals(workspace):
-        client = _client(uri(workspace))
+        client = connect(workspace)
         found = _find(workspace)
         last = rounds(workspace)[-1]
         if found.loop is None or last not in found.rounds:
@@ -120,8 +117,15 @@ def _refusals(workspace: Workspace) -> Iterator[None]:
         # An address may hold a password.
         reason = re.sub(r"://[^/@\s]+@", "://***@", reason)
         raise RecordError(
-            f"{workspace.root}: MLflow refused the record: {reason}; the rounds are unharmed, and the next run catches up"
+            f"{workspace.root}: MLflow refused the record: {reason}; "
+            "the rounds are unharmed, and the next run catches up"
         ) from error
+
+
+def connect(workspace: Workspace) -> "MlflowClient":
+    """The client by which the workspace's record is read and written."""
+    tracking_store.quiet()
+    return _client(uri(workspace))
 
 
 @lru_cache(maxsize=4)
@@ -132,7 +136,7 @@ def _client(tracking_uri: str) -> "MlflowClient":
 
 
 def _find(workspace: Workspace) -> _Runs:
-    client = _client(uri(workspace))
+    client = connect(workspace)
     found = _Runs(_experiment(client, workspace), None, {})
     token = None
     while True:
@@ -178,103 +182,11 @@ def _create_round(client: "MlflowClient", workspace: Workspace, experiment: str,
     return client.create_run(experiment, tags=tags, run_name=f"round {round_:03d}")
 
 
-def _write_round(
-    client: "MlflowClient",
-    workspace: Workspace,
-    round_: int,
-    summary: Summary,
-    loop: "Run",
-    run: "Run",
-    gallery: Path | None,
-    flow_run_id: str | None,
-) -> None:
-    run_id, at = run.info.run_id, int(run.info.start_time)
-    _log_params(client, run_id, summary.params)
-    reached = _reached(round_, summary)
-    points = [point for step, epoch in enumerate(summary.history) for point in _points(epoch, at, step, "epoch/")]
-    points += _points(reached, at, 0)
-    for start in range(0, len(points), _METRICS_A_BATCH):
-        client.log_batch(run_id, metrics=points[start : start + _METRICS_A_BATCH])
-    client.log_inputs(run_id, _datasets(workspace, round_))
-    for name in _ARTIFACTS:
-        _log_file(client, run_id, workspace.round_dir(round_) / name)
-    if gallery is not None:
-        _log_file(client, run_id, gallery)
-    client.log_batch(loop.info.run_id, metrics=_points(reached, at, summary.labels))
-    client.log_batch(run_id, tags=_run_tags(_origin(workspace, round_, flow_run_id)))
-    client.set_terminated(run_id, "FINISHED")
-    client.set_tag(run_id, _DONE, "true")
-
-
-def _reached(round_: int, summary: Summary) -> dict[str, float]:
-    """The numbers that make the learning curve, drawn over the labels bought."""
-    sums = {"labels": summary.labels, "money": summary.money, "device_hours": summary.device_hours, "round": round_}
-    return {**summary.metrics, **sums}
-
-
-def _points(values: Mapping[str, float], at: int, step: int, prefix: str = "") -> list["Metric"]:
-    from mlflow.entities import Metric
-
-    return [Metric(f"{prefix}{key}", float(value), at, step) for key, value in values.items()]
-
-
-def _log_params(client: "MlflowClient", run_id: str, values: Mapping[str, Any]) -> None:
-    from mlflow.entities import Param
-
-    params = [Param(key, str(value)[:_VALUE_LENGTH]) for key, value in _flat(values)]
-    for start in range(0, len(params), _PARAMS_A_BATCH):
-        client.log_batch(run_id, params=params[start : start + _PARAMS_A_BATCH])
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _datasets(workspace: Workspace, round_: int) -> list["DatasetInput"]:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    md5s = versions.md5s(workspace, round_)
-    inputs = []
-    for name, context in _POOLS.items():
-        path = workspace.round_dir(round_) / f"{name}.parquet"
-        digest = md5s.get(workspace.relative(path)) or files.digest(path)[:_DIGEST_LENGTH]
-        source = json.dumps({"uri": workspace.relative(path)})
-        inputs.append(DatasetInput(Dataset(name, digest, "local", source), [InputTag("mlflow.data.context", context)]))
-    return inputs
-
-
-def _log_file(client: "MlflowClient", run_id: str, path: Path, folder: str | None = None) -> None:
-    if path.exists():
-        client.log_artifact(run_id, str(path), folder)
-
-
-def _origin(workspace: Workspace, round_: int, flow_run_id: str | None) -> dict[str, str]:
-    """Where the round is found in git, DVC and Prefect."""
-    tags = {"prefect.flow_run_id": flow_run_id} if flow_run_id else {}
-    record = load_config(workspace).record
-    commit = git.commit_of(workspace, round_) if record.git == "commit" else None
-    if commit:
-        tags["git_sha"] = commit
-    if record.dvc and (lock := versions.lock_bytes(workspace, commit)):
-        tags["dvc_lock_md5"] = hashlib.md5(lock, usedforsecurity=False).hexdigest()
-    return tags
-
-
-def _run_tags(tags: Mapping[str, str]) -> list[Any]:
-    from mlflow.entities import RunTag
-
-    return [RunTag(key, value) for key, value in tags.items()]
-
-
 def _register(client: "MlflowClient", workspace: Workspace, round_: int, run_id: str) -> None:
     from mlflow.exceptions import MlflowException
 
     for name in _MODEL:
-        _log_file(client, run_id, workspace.round_dir(round_) / name, "model")
+        tracking_run.log_file(client, run_id, workspace.round_dir(round_) / name, "model")
     name = load_config(workspace).name
     try:
         client.create_registered_model(name)
@@ -286,6 +198,3 @@ def _register(client: "MlflowClient", workspace: Workspace, round_: int, run_id:
         source = f"{client.get_run(run_id).info.artifact_uri}/model"
         known = [client.create_model_version(name, source, run_id, tags={_LOOP: loop_id(workspace)})]
     client.set_registered_model_alias(name, "champion", known[0].version)
-
-
-__all__ = ["finish", "loop_id", "prepare", "record_round", "recorded_rounds", "uri"]

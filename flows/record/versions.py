@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flows.record import dvc_lock, git
+from flows.record import dvc_lock
 from tasks import stages
 from tasks.errors import RecordError, WorkspaceError
 from tasks.rounds import Workspace, goes_on
@@ -87,14 +87,6 @@ def md5s(workspace: Workspace, round_: int) -> dict[str, str]:
     locked = _locked(workspace)
     names = [name for name in _stage_names(workspace, round_) if name in locked]
     return {out["path"]: out["md5"] for name in names for out in locked[name]["outs"]}
-
-
-def lock_bytes(workspace: Workspace, commit: str | None = None) -> bytes:
-    """dvc.lock as a git commit holds it, or as it is now; empty if there is none."""
-    if commit is not None:
-        return git.run(workspace, "show", f"{commit}:dvc.lock").encode()
-    path = workspace.root / "dvc.lock"
-    return path.read_bytes() if path.exists() else b""
 
 
 @contextlib.contextmanager

@@ -36,13 +36,13 @@ SCORES = pa.schema(
 )
 
 
-def run(workspace: Workspace, config: DatasetConfig, accept: Callable[[int, int], None] | None = None) -> None:
+def run(workspace: Workspace, config: DatasetConfig, accept: Callable[[Source], None] | None = None) -> None:
     """Write data/pool, all of it or nothing, and keep the decoded arrays in data/raw.
 
     Args:
         workspace: where to; the caller holds it.
         config: which data set.
-        accept: called with the numbers of items and of known labels before anything is decoded; may raise.
+        accept: called with the opened data set before anything is decoded; raises to refuse it.
 
     Raises:
         DataError: the data are missing, damaged or contradictory; nothing was written.
@@ -50,7 +50,7 @@ def run(workspace: Workspace, config: DatasetConfig, accept: Callable[[int, int]
     """
     source = open_source(workspace, config)
     if accept is not None:
-        accept(len(source.pool.ids), int(_known(source).sum()))
+        accept(source)
     with (
         scratch(workspace.pool.parent, ".pool-") as folder,
         scratch(workspace.raw / "arrays", ".building-") as building,

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from tasks import files
 from tasks.config import Config, LabelConfig
-from tasks.errors import ConfigError, DataError
+from tasks.errors import DataError
 from tasks.label.labels import Label
 from tasks.rounds import Workspace
 from tasks.seeds import generator
@@ -20,7 +20,6 @@ def answer(workspace: Workspace, round_: int, ids: list[str], classes: list[str]
 
     Raises:
         DataError: an answer is not known.
-        ConfigError: label.confusion does not fit the classes.
     """
     ordered = sorted(ids)
     truth = _truth(workspace, ordered)
@@ -43,7 +42,7 @@ def _with_errors(
     truth: npt.NDArray[np.int64], classes: int, config: LabelConfig, rng: np.random.Generator
 ) -> npt.NDArray[np.int64]:
     if config.confusion is not None:
-        cumulative = np.cumsum(_matrix(config.confusion, classes), axis=1)
+        cumulative = np.cumsum(np.array(config.confusion), axis=1)
         draws = rng.random(len(truth))
         answers: npt.NDArray[np.int64] = np.minimum((draws[:, None] >= cumulative[truth]).sum(axis=1), classes - 1)
         return answers
@@ -51,9 +50,3 @@ def _with_errors(
     # A shift by 1..classes-1 reaches every other class with equal probability.
     shifts = rng.integers(1, max(classes, 2), len(truth))
     return np.where(wrong, (truth + shifts) % classes, truth)
-
-
-def _matrix(confusion: tuple[tuple[float, ...], ...], classes: int) -> npt.NDArray[np.float64]:
-    if len(confusion) != classes or any(len(row) != classes for row in confusion):
-        raise ConfigError(f"label.confusion: must have {classes} rows of {classes} probabilities, one per class")
-    return np.array(confusion)

@@ -39,7 +39,7 @@ def accuracy(log_probabilities: LogProbabilities, labels: Labels) -> float:
 
 def nll(log_probabilities: LogProbabilities, labels: Labels) -> float:
     """Mean negative log-likelihood of the labels, in nats."""
-    return float(-np.mean(log_probabilities[np.arange(len(labels)), labels], dtype=np.float64))
+    return float(0.0 - np.mean(log_probabilities[np.arange(len(labels)), labels], dtype=np.float64))
 
 
 def ece(log_probabilities: LogProbabilities, labels: Labels) -> float:

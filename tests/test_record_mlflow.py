@@ -1,0 +1,249 @@
+"""Rounds as MLflow runs: once each, whenever we are killed, and caught up when the server was away."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.record import Summary, git, tracking, tracking_store, versions
+from tasks.errors import RecordError
+from tasks.rounds import Workspace
+from tests.record_helpers import add_round, make_workspace
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from flows.record import tracking
+from tasks.rounds import find_workspace
+from tests.test_record_mlflow import summary
+print("ready", flush=True)
+tracking.record_round(find_workspace(Path(sys.argv[1])), 0, summary(0))
+"""
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with an empty database in it."""
+    folder: Path = tmp_path_factory.mktemp("cache")
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "frugal-loop"
+    if users.is_dir():
+        shutil.copytree(users, folder / "frugal-loop")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    made = make_workspace(tmp_path / "loop")
+    add_round(made, 0)
+    versions.commit(made, 0)
+    git.commit_round(made, 0, "round 000")
+    tracking.prepare(made)
+    return made
+
+
+def summary(round_: int) -> Summary:
+    return Summary(
+        labels=20 * (round_ + 1),
+        money=1.5 * (round_ + 1),
+        currency="USD",
+        device_hours=0.25,
+        metrics={"accuracy": 0.5 + round_ / 10, "nll": 1.0, "ece": 0.1},
+        params={"query_size": 20, "reason": {"query_size": "fixed"}},
+        history=[{"loss": 1.0}, {"loss": 0.5}, {"loss": 0.25}],
+    )
+
+
+def content(workspace: Workspace) -> dict[str, Any]:
+    """Everything that MLflow holds of the loop, without ids and times."""
+    client = tracking.connect(workspace)
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    found = {}
+    for run in runs:
+        history = {key: client.get_metric_history(run.info.run_id, key) for key in run.data.metrics}
+        found[run.info.run_name] = {
+            "points": {key: sorted((point.step, point.value) for point in points) for key, points in history.items()},
+            "params": run.data.params,
+            "tags": {key: value for key, value in run.data.tags.items() if key != "mlflow.parentRunId"},
+            "artifacts": sorted(item.path for item in client.list_artifacts(run.info.run_id)),
+            "datasets": {item.dataset.name: item.dataset.digest for item in run.inputs.dataset_inputs},
+            "status": run.info.status,
+        }
+    assert len(found) == len(runs)
+    return found
+
+
+def test_a_round_has_a_run_below_the_loops(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "selected.png").write_bytes(b"png")
+    tracking.record_round(workspace, 0, summary(0), gallery=tmp_path / "selected.png", flow_run_id="flow-1")
+    client = tracking.connect(workspace)
+    runs = {run.info.run_name: run for run in client.search_runs([client.get_experiment_by_name("fake").experiment_id])}
+    assert runs.keys() == {"fake entropy seed 7", "round 000"}
+    loop, run = runs["fake entropy seed 7"], runs["round 000"]
+    assert run.data.tags["mlflow.parentRunId"] == loop.info.run_id
+    assert loop.data.params["train.model"] == "ceal_cnn"
+    assert loop.info.status == "RUNNING"
+
+    held = content(workspace)["round 000"]
+    assert held["params"] == {"query_size": "20", "reason.query_size": "fixed"}
+    assert held["points"]["epoch/loss"] == [(0, 1.0), (1, 0.5), (2, 0.25)]
+    assert held["points"]["accuracy"] == [(0, 0.5)]
+    assert held["tags"]["git_sha"] == git.head(workspace)
+    assert held["tags"]["prefect.flow_run_id"] == "flow-1"
+    assert len(held["tags"]["dvc_lock_md5"]) == 32
+    names = ["cost.json", "decision.json", "metrics.json", "plan.json", "scores.parquet", "selected.parquet"]
+    assert held["artifacts"] == sorted([*names, "selected.png"])
+    digests = versions.md5s(workspace, 0)
+    assert held["datasets"] == {name: digests[f"data/rounds/000/{name}.parquet"] for name in ("labeled", "unlabeled")}
+
+
+def test_the_loops_run_is_the_learning_curve(workspace: Workspace) -> None:
+    tracking.record_round(workspace, 0, summary(0))
+    add_round(workspace, 1, last=True)
+    tracking.record_round(workspace, 1, summary(1))
+    points = content(workspace)["fake entropy seed 7"]["points"]
+    assert points["accuracy"] == [(20, 0.5), (40, 0.6)]
+    assert points["money"] == [(20, 1.5), (40, 3.0)]
+    assert points["round"] == [(20, 0.0), (40, 1.0)]
+    assert tracking.recorded_rounds(workspace) == {0, 1}
+
+
+def test_again_adds_nothing(workspace: Workspace) -> None:
+    tracking.record_round(workspace, 0, summary(0))
+    before = content(workspace)
+    tracking.record_round(workspace, 0, summary(0))
+    assert content(workspace) == before
+
+
+def test_an_incomplete_run_is_completed_without_doubles(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    undisturbed = make_workspace(tmp_path / "other")
+    add_round(undisturbed, 0)
+    versions.commit(undisturbed, 0)
+    tracking.record_round(undisturbed, 0, summary(0))
+    steps = ["create_run", "log_batch", "log_inputs", "log_artifact", "set_terminated", "set_tag"]
+    for step in steps:
+        with monkeypatch.context() as patched:
+
+            def die(*_arguments: Any, **_options: Any) -> None:
+                raise OSError("killed")
+
+            patched.setattr(MlflowClient, step, die)
+            with pytest.raises(RecordError, match="killed"):
+                tracking.record_round(workspace, 0, summary(0))
+        assert tracking.recorded_rounds(workspace) == set()
+    tracking.record_round(workspace, 0, summary(0))
+
+    def comparable(held: dict[str, Any]) -> dict[str, Any]:
+        for run in held.values():
+            for name in ("git_sha", "frugal.loop_id"):
+                run["tags"].pop(name, None)
+        return held
+
+    assert comparable(content(workspace)) == comparable(content(undisturbed))
+
+
+def test_a_kill_at_any_instant_is_made_good_by_the_same_call(workspace: Workspace) -> None:
+    for delay in (0.3, 0.6):
+        command = [sys.executable, "-c", SCRIPT, str(workspace.root)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            before = (workspace.root / "mlflow.db").stat().st_mtime_ns
+            while process.poll() is None and (workspace.root / "mlflow.db").stat().st_mtime_ns == before:
+                time.sleep(0.002)
+            time.sleep(delay / 4)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    tracking.record_round(workspace, 0, summary(0))
+    held = content(workspace)
+    assert held["round 000"]["points"]["epoch/loss"] == [(0, 1.0), (1, 0.5), (2, 0.25)]
+    assert held["fake entropy seed 7"]["points"]["accuracy"] == [(20, 0.5)]
+
+
+def test_the_last_model_becomes_the_champion_once(workspace: Workspace) -> None:
+    with pytest.raises(RecordError, match="round 000 is not in MLflow yet"):
+        tracking.finish(workspace)
+    tracking.record_round(workspace, 0, summary(0))
+    tracking.finish(workspace)
+    tracking.finish(workspace)
+    client = tracking.connect(workspace)
+    assert content(workspace)["fake entropy seed 7"]["status"] == "FINISHED"
+    assert len(client.search_model_versions("name = 'fake'")) == 1
+    champion = client.get_model_version_by_alias("fake", "champion")
+    folder = Path(client.download_artifacts(champion.run_id, "model"))
+    kept = workspace.round_dir(0)
+    for name in ("model.safetensors", "model.json"):
+        assert (folder / name).read_bytes() == (kept / name).read_bytes()
+
+
+def test_the_name_of_a_loop_is_made_once(workspace: Workspace) -> None:
+    name = tracking.loop_id(workspace)
+    assert tracking.loop_id(workspace) == name
+    assert len(name) == 36
+
+
+def test_without_a_database_nothing_is_recorded_and_nothing_made(workspace: Workspace) -> None:
+    (workspace.root / "mlflow.db").unlink()
+    assert tracking.recorded_rounds(workspace) == set()
+    assert not (workspace.root / "mlflow.db").exists()
+
+
+def test_a_server_that_is_away_is_told_without_its_password(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ada:hunter2@127.0.0.1:{port}")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with pytest.raises(RecordError, match=r"MLflow refused the record.*catches up") as caught:
+        tracking.record_round(workspace, 0, summary(0))
+    assert "hunter2" not in str(caught.value)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    tracking.record_round(workspace, 0, summary(0))
+    assert tracking.recorded_rounds(workspace) == {0}
+
+
+def test_a_damaged_database_is_told(workspace: Workspace) -> None:
+    (workspace.root / "mlflow.db").write_bytes(b"not a database" * 1000)
+    with pytest.raises(RecordError, match="MLflow refused the record"):
+        tracking.record_round(workspace, 0, summary(0))
+
+
+def test_prepare_copies_the_cached_database(workspace: Workspace, cache: Path) -> None:
+    (workspace.root / "mlflow.db").unlink()
+    started = time.monotonic()
+    tracking.prepare(workspace)
+    assert time.monotonic() - started < 2
+    [empty] = (cache / "frugal-loop").iterdir()
+    assert (workspace.root / "mlflow.db").read_bytes() == empty.read_bytes()
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workspace.root / "mlflow.db").unlink()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/nowhere")
+    tracking.prepare(workspace)
+    assert not (workspace.root / "mlflow.db").exists()
+
+
+def test_where_the_record_is(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tracking.uri(workspace) == f"sqlite:///{workspace.root}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
+    assert tracking.uri(workspace) == "http://tracking:5000"
+    assert tracking_store.artifacts(workspace) is None
