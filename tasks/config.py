@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tasks import registry
 from tasks.errors import ConfigError
@@ -145,10 +145,15 @@ class InferConfig(_Model):
     batch_size: Count = 512
 
 
+def _off(value: Any) -> Any:
+    """YAML takes a bare off for the truth value."""
+    return "off" if value is False else value
+
+
 class RecordConfig(_Model):
     """Where finished rounds are recorded besides their files."""
 
-    git: Literal["commit", "off"] = "commit"
+    git: Annotated[Literal["commit", "off"], BeforeValidator(_off)] = "commit"
     dvc: bool = True
     mlflow: bool = True
 

@@ -94,3 +94,7 @@ def test_differences_name_dotted_keys() -> None:
 def test_shipped_configurations_are_valid(path: Path) -> None:
     if path.name not in ("prices.yaml", "rounds.yaml"):
         assert config.load(path).name == path.stem
+
+
+def test_bare_off_is_the_word_off(conf: Path) -> None:
+    assert config.load(conf, ("record.git=off",)).record.git == "off"

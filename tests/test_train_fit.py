@@ -115,6 +115,12 @@ def test_divergence_stops_with_epoch_and_learning_rate() -> None:
         fit(LINEAR, examples(), None, quick(optimizer="sgd", lr=1e38), view(), 0)
 
 
+def test_divergence_seen_only_in_validation_stops_too(monkeypatch) -> None:
+    monkeypatch.setattr(fitting, "nll", lambda scores, labels: math.nan)
+    with pytest.raises(FrugalError, match="diverged in epoch 1"):
+        fit(LINEAR, examples(), examples(10), quick(), view(), 0)
+
+
 def test_history_holds_no_times() -> None:
     _, history = fit(LINEAR, examples(), examples(10), quick(epochs=2), view(), 0)
     assert [list(record) for record in history] == [

@@ -101,12 +101,12 @@ def fit(
             # Read once per epoch: on a GPU each reading waits for all work that is queued.
             record: dict[str, Any] = {"epoch": epoch, "loss": epoch_loss.item() / total, "lr": lr}
             history.append(record)
-            if not math.isfinite(record["loss"]):
-                raise FrugalError(f"training diverged in epoch {epoch} at a learning rate of {lr:g}; lower train.lr")
+            _check_finite(record["loss"], epoch, lr)
             if not validation:
                 continue
             scores = log_probabilities(model, validation.items, view)
             record["validation_loss"] = nll(scores, validation.labels)
+            _check_finite(record["validation_loss"], epoch, lr)
             record["validation_accuracy"] = accuracy(scores, validation.labels)
             if record["validation_loss"] < best_loss:
                 best, best_loss, best_epoch = copy.deepcopy(model.state_dict()), record["validation_loss"], epoch
@@ -123,6 +123,11 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
     torch.compiler.reset()
     compiled: Callable[[Tensor], Tensor] = torch.compile(model)
     return compiled
+
+
+def _check_finite(loss: float, epoch: int, lr: float) -> None:
+    if not math.isfinite(loss):
+        raise FrugalError(f"training diverged in epoch {epoch} at a learning rate of {lr:g}; lower train.lr")
 
 
 def _check_batches(model: nn.Module, total: int, batch_size: int) -> None:
