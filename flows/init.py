@@ -18,7 +18,7 @@ _GITIGNORE = """\
 /mlflow.db*
 /mlartifacts/
 /mlruns/
-# Answers and reports are the user's to keep or not.
+# Half-written files of killed processes.
 *.tmp
 __pycache__/
 """

@@ -31,8 +31,6 @@ _SETTINGS = {
     "PREFECT_SERVER_UI_ENABLED": "false",
     # `prefect server start` registers them; no flow of ours stores a block.
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
-    # Slots of a run that was killed are given back by the next server; kept in memory they would stay taken for ever.
-    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
     # Deployments are the business of a server that stays.
@@ -54,7 +52,10 @@ class Server:
 
     @property
     def is_ours(self) -> bool:
-        """Whether it serves this command alone: then nobody else competes for a concurrency slot."""
+        """Whether it lives only as long as this command.
+
+        Then concurrency slots are not to be used: a temporary server never takes back those of a run that was killed.
+        """
         return self._process is not None
 
     def wait(self) -> None:
