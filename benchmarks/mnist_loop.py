@@ -132,9 +132,7 @@ def draw(arms: dict[str, list[dict[str, Any]]], path: Path) -> None:
         error = [100 * (1 - row["accuracy"]) for row in rows]
         band = [100 * row["ci95"] for row in rows]
         (line,) = axes.plot(labels, error, marker="o", label=arm)
-        low, high = (
-            [value + sign * half for value, half in zip(error, band, strict=True)] for sign in (-1, 1)
-        )
+        low, high = ([value + sign * half for value, half in zip(error, band, strict=True)] for sign in (-1, 1))
         axes.fill_between(labels, [max(value, 0.05) for value in low], high, alpha=0.2, color=line.get_color())
     axes.set(xlabel="labels bought", ylabel="test error, %", yscale="log", title="MNIST, pool of 60,000")
     axes.grid(True, which="both", alpha=0.3)

@@ -4,7 +4,7 @@
 
 The same small loop is run by `frugal run`, with all that records it, and bare, stage after stage in one process. Each
 with few rounds and with many: the slope is what a round takes, the rest is the start. Published is the difference of
-the two in wall seconds, with the CPU seconds of all processes beside it. The last line of the output is one JSON object.
+the two in wall seconds, with the CPU seconds of all processes beside it. The last line printed is one JSON object.
 """
 
 import os

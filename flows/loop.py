@@ -1,18 +1,18 @@
 """The Prefect flows: run_loop, open_round, close_round. They order and show the work; the files are the truth."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.concurrency.sync import concurrency
 from prefect.client.schemas.objects import State
+from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import artifacts, start
+from flows import artifacts, server, start
 from flows.record.catch_up import catch_up
 from tasks import loop
 from tasks.config import Config
@@ -105,10 +105,9 @@ def device_kind(config: Config) -> str:
 
 @contextmanager
 def device_slot(kind: str) -> Iterator[None]:
-    """Occupy one of this machine's GPUs among all Prefect runs; a CPU needs no slot."""
-    if kind == "cpu":
-        with nullcontext():
-            yield
+    """Occupy one of this machine's GPUs among all runs of a Prefect server that stays; a CPU needs no slot."""
+    if kind == "cpu" or not server.lends_slots():
+        yield
         return
     _ensure_slots()
     with concurrency("gpu", occupy=1, strict=True):

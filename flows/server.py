@@ -50,14 +50,6 @@ class Server:
     _process: subprocess.Popen[bytes] | None = None
     _log: Path | None = None
 
-    @property
-    def is_ours(self) -> bool:
-        """Whether it lives only as long as this command.
-
-        Then concurrency slots are not to be used: a temporary server never takes back those of a run that was killed.
-        """
-        return self._process is not None
-
     def wait(self) -> None:
         """Return once the server answers; one that was there before is not asked.
 
@@ -100,7 +92,18 @@ def embedded() -> Iterator[Server]:
         process, url = _start(log)
         stack.callback(_stop, process, log)
         stack.enter_context(_used(url))
+        stack.callback(_ours.discard, url)
+        _ours.add(url)
         yield Server(url, process, log)
+
+
+#: The servers that live only as long as this process.
+_ours: set[str] = set()
+
+
+def lends_slots() -> bool:
+    """Whether concurrency slots may be occupied: a temporary server never takes back those of a run that was killed."""
+    return not _ours
 
 
 def configured_url() -> str | None:

@@ -93,7 +93,8 @@ def sync_rounds_file(workspace: Workspace) -> None:
     }
     scored = {key: item for key, item in entries.items() if goes_on(workspace, int(key))}
     text = "# Written by the loop; dvc.yaml makes the stages of each round from it.\n"
-    text += yaml.safe_dump({"rounds": entries, "scored": scored}, sort_keys=False)
+    # Quoted: PyYAML leaves 008 bare, and DVC, which reads YAML 1.2, would take it for the number 8.
+    text += yaml.safe_dump({"rounds": entries, "scored": scored}, sort_keys=False, default_style='"')
     if not workspace.rounds_file.exists() or workspace.rounds_file.read_text(encoding="utf-8") != text:
         files.write_bytes(workspace.rounds_file, text.encode())
 

@@ -36,4 +36,6 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.delenv("PREFECT_API_URL", raising=False)
         with embedded() as server:
             server.wait()
+            # To the tests it is a server that stays.
+            patch.setattr("flows.server._ours", set())
             yield server.url

@@ -1,11 +1,14 @@
 """Enter every finished round in DVC, git and MLflow, in that order; whatever is missing is made up for."""
 
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from flows.console import screen
 from flows.record import Summary, git, subject, tracking, versions
 from tasks import files, loop
 from tasks.config import Config
+from tasks.datasets.gallery import gallery
 from tasks.errors import RecordError
 from tasks.history import Outcome, history
 from tasks.rounds import Workspace
@@ -78,9 +81,19 @@ def _track(
     for number in finished:
         if number not in recorded:
             summary = _summary(workspace, config, outcomes[number])
-            tracking.record_round(workspace, number, summary, flow_run_id=flow_run_id)
+            with TemporaryDirectory() as folder:
+                picture = _gallery(workspace, number, Path(folder))
+                tracking.record_round(workspace, number, summary, gallery=picture, flow_run_id=flow_run_id)
     if loop.next_step(workspace) is None:
         tracking.finish(workspace)
+
+
+def _gallery(workspace: Workspace, round_: int, folder: Path) -> Path | None:
+    png = gallery(workspace, round_)
+    if png is None:
+        return None
+    files.write_bytes(folder / "selected.png", png)
+    return folder / "selected.png"
 
 
 def _summary(workspace: Workspace, config: Config, outcome: Outcome) -> Summary:

@@ -80,9 +80,16 @@ def check_finished(workspace: Workspace, undisturbed: Workspace) -> None:
     assert loop.next_step(workspace) is None
     assert git(workspace, "status", "--porcelain") == ""
     messages = git(workspace, "log", "--format=%s").splitlines()
-    assert [message.partition(":")[0] for message in reversed(messages)] == ["frugal init", "round 000", "round 001", "round 002"]
+    assert [message.partition(":")[0] for message in reversed(messages)] == [
+        "frugal init",
+        "round 000",
+        "round 001",
+        "round 002",
+    ]
     locked = yaml.safe_load((workspace.root / "dvc.lock").read_text())["stages"]
-    assert {name for name in locked if name.startswith("train@")} == {f"train@00{number}" for number in rounds(workspace)}
+    assert {name for name in locked if name.startswith("train@")} == {
+        f"train@00{number}" for number in rounds(workspace)
+    }
     bought = [id_ for number in rounds(workspace) for id_ in ids_bought(workspace, number)]
     assert len(bought) == len(set(bought)) == history(workspace)[-1].labels
 

@@ -81,9 +81,7 @@ def test_open_and_close_are_two_halves_around_the_people(workspace: Workspace) -
     assert CLASSES not in [classes]
 
 
-def test_user_errors_come_through_without_a_second_try(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_user_errors_come_through_without_a_second_try(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     from flows.loop import run_loop
 
     tries = []

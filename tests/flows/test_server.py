@@ -124,7 +124,7 @@ def test_a_server_that_is_configured_is_used(home: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example:4200/api")
     with server.embedded() as prefect:
         prefect.wait()
-        assert not prefect.is_ours
+        assert server.lends_slots()
         assert prefect.url == "http://prefect.example:4200/api"
 
 

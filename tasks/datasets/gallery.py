@@ -1,0 +1,40 @@
+"""The images selected in a round, side by side."""
+
+import io
+import math
+
+import numpy as np
+from PIL import Image
+
+from tasks import files
+from tasks.datasets.store import load_items
+from tasks.rounds import Workspace
+
+#: More than a person looks at, fewer than a page holds.
+MOST = 100
+_GAP, _SIDE = 2, 32
+
+
+def gallery(workspace: Workspace, round_: int) -> bytes | None:
+    """A PNG of the first 100 selected images in the order of their ranks, or None if the items are no images.
+
+    Small images are enlarged by a whole factor, so that their pixels stay as they are.
+    """
+    ids = files.read_table(workspace.round_dir(round_) / "selected.parquet", ["id"])["id"][:MOST]
+    items = load_items(workspace, "pool")
+    if items.array.ndim != 4 or items.array.shape[1] not in (1, 3):
+        return None
+    images = items.array[items.rows(ids)].transpose(0, 2, 3, 1)
+    factor = max(1, _SIDE // images.shape[1])
+    images = images.repeat(factor, axis=1).repeat(factor, axis=2)
+    count, height, width, channels = images.shape
+    columns = math.ceil(math.sqrt(count))
+    sheet = np.full(
+        (math.ceil(count / columns) * (height + _GAP), columns * (width + _GAP), channels), 255, dtype=np.uint8
+    )
+    for number, image in enumerate(images):
+        top, left = number // columns * (height + _GAP), number % columns * (width + _GAP)
+        sheet[top : top + height, left : left + width] = image
+    out = io.BytesIO()
+    Image.fromarray(sheet.squeeze(axis=2) if channels == 1 else sheet).save(out, "PNG")
+    return out.getvalue()
