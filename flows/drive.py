@@ -1,7 +1,6 @@
 """What the commands do: check, start the server while torch loads, run a Prefect flow, say how it ended."""
 
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +27,10 @@ def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[st
     if stored_config(workspace) is not None and loop.next_step(workspace) is None and not pending(workspace, config):
         return
     with server.embedded() as prefect_server:
-        warm_up = threading.Thread(target=_warm_up, args=(config,), daemon=True)
-        warm_up.start()
+        # The server starts in a process of its own meanwhile; threads of ours would only wait for each other's imports.
         start.start(workspace, config)
+        _warm_up(config)
         prefect_server.wait()
-        warm_up.join()
         _run(flow, workspace=str(workspace.root), conf=conf, overrides=list(overrides))
 
 
@@ -114,11 +112,18 @@ def _listener() -> progress.Progress:
 
 
 def _warm_up(config: Config) -> None:
-    """Import what the stages need while a server starts."""
+    """Load what the stages and their record need while the server starts."""
     import torch._dynamo  # noqa: F401 - torch's optimisers import it at their first step, for seconds
 
     import tasks.infer.run
     import tasks.train.run  # noqa: F401
 
     if config.record.dvc:
-        import dvc.repo  # noqa: F401
+        from flows.record.versions import quiet_dvc
+
+        with quiet_dvc():
+            import dvc.repo  # noqa: F401
+    if config.record.mlflow:
+        from flows.record import tracking_store
+
+        tracking_store.warm_up()

@@ -35,7 +35,7 @@ def write(
     log_params(client, run_id, summary.params)
     reached = _reached(round_, summary)
     points = [point for step, epoch in enumerate(summary.history) for point in _points(epoch, at, step, "epoch/")]
-    points += _points(reached, at, 0)
+    points += _points(reached, at, summary.labels)
     for start in range(0, len(points), _METRICS_A_BATCH):
         client.log_batch(run_id, metrics=points[start : start + _METRICS_A_BATCH])
     client.log_inputs(run_id, _datasets(workspace, round_))

@@ -56,15 +56,23 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
 
 
-def prepare(workspace: Workspace) -> None:
-    """Give the workspace its database if it needs one.
+def warm_up() -> None:
+    """Load MLflow, and have an empty database made if this machine has none; touches no workspace.
 
-    The first time on a machine this takes some ten seconds, spent waiting for another process: call it in a thread.
+    The first time on a machine this takes some ten seconds, mostly another process's: call it in a thread.
     """
+    quiet()
+    if _is_local() and not _empty().exists():
+        _make(_empty())
+    import mlflow.tracking  # noqa: F401
+
+
+def prepare(workspace: Workspace) -> None:
+    """Give the workspace its database if it needs one."""
     database = _database(workspace)
     if not _is_local() or database.exists():
         return
-    empty = _cache() / f"mlflow-{metadata.version('mlflow')}.db"
+    empty = _empty()
     if empty.exists() or _make(empty):
         # Without it MLflow builds its tables in the workspace itself.
         files.write_atomic(database, lambda target: _copy(empty, target))
@@ -78,8 +86,9 @@ def _database(workspace: Workspace) -> Path:
     return workspace.root / "mlflow.db"
 
 
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "frugal-loop"
+def _empty() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "frugal-loop" / f"mlflow-{metadata.version('mlflow')}.db"
 
 
 def _copy(source: Path, target: Path) -> None:
