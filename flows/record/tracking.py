@@ -157,7 +157,9 @@ def _experiment(client: "MlflowClient", workspace: Workspace) -> str:
     if (found := client.get_experiment_by_name(name)) is not None:
         return str(found.experiment_id)
     try:
-        return client.create_experiment(name, artifact_location=tracking_store.artifacts(workspace))
+        # The pages show learning curves at once, and not the views for language models.
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        return client.create_experiment(name, artifact_location=tracking_store.artifacts(workspace), tags=tags)
     except MlflowException:
         # Another loop on the same server was quicker.
         if (found := client.get_experiment_by_name(name)) is None:
@@ -168,7 +170,8 @@ def _experiment(client: "MlflowClient", workspace: Workspace) -> str:
 def _create_loop(client: "MlflowClient", workspace: Workspace, experiment: str) -> "Run":
     settings = load_config(workspace)
     tags = {_LOOP: loop_id(workspace), _KIND: "loop"}
-    name = f"{settings.name} {settings.infer.acquisition} seed {settings.seed}"
+    how = "random" if settings.select.strategy == "random" else settings.infer.acquisition
+    name = f"{settings.name} {how} seed {settings.seed}"
     return client.create_run(experiment, tags=tags, run_name=name)
 
 
