@@ -69,7 +69,7 @@ def main() -> None:
             "per_round_s": spread([run["per_round"].wall for run in runs]),
             "startup_s": spread([run["startup"].wall for run in runs]),
         },
-        "load_before": os.getloadavg()[0],
+        "load_average": os.getloadavg()[0],
     }
     harness.publish("overhead", figures, options, ("prefect", "dvc", "mlflow", "torch"))
 
