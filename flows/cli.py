@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasks.errors import FrugalError, UserError, WaitingForLabels
+from tasks.errors import FrugalError, WaitingForLabels
 
 if TYPE_CHECKING:
     from tasks.rounds import Workspace
@@ -43,7 +43,7 @@ def _one_line(error: FrugalError) -> str:
 def main() -> None:
     """Active learning that pays for itself: rounds of SELECT, LABEL, TRAIN, INFER, each with its bill.
 
-    Exit status: 0 done, 1 failed, 2 your mistake (nothing was written), 3 waiting for labels.
+    Exit status: 0 done, 1 failed, 2 your mistake (one line says how to mend it), 3 waiting for labels.
     """
 
 
@@ -191,6 +191,3 @@ def _show(root: Path, as_json: bool = False) -> None:
     from flows.console import show_status
 
     show_status(now)
-
-
-__all__ = ["UserError", "main"]

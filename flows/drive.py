@@ -47,7 +47,9 @@ def close(workspace: Workspace, answers: Path | None) -> None:
     config = load_config(workspace)
     record.check(workspace, config.record)
     step = loop.next_step(workspace)
-    if step is None or step.name in ("pool", "plan", "select"):
+    if step is None:
+        raise WorkspaceError(f"{workspace.root}: the loop has ended; `frugal status` says why")
+    if step.name in ("pool", "plan", "select"):
         raise WorkspaceError(f"{workspace.root}: no round is open; open one with `frugal open`")
     if step.name == "label":
         if answers is not None:
@@ -77,7 +79,9 @@ def single_stage(workspace: Workspace, name: str, round_: int | None) -> str:
         raise ConfigError(f"stage {name} needs --round, such as --round 002")
     with progress.shown_by(_listener()):
         ran = stages.run(workspace, stages.BY_NAME[name], round_)
-    return f"{name} {round_:03d}: {'done' if ran else 'up to date'}"
+    other = stages.differing(workspace, stages.BY_NAME[name], round_)
+    note = f"; other bytes than in the run that was billed: {', '.join(other)}" if other else ""
+    return f"{name} {round_:03d}: {'done' if ran else 'up to date'}{note}"
 
 
 def _take_in(workspace: Workspace, round_: int, source: Path) -> None:

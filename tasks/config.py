@@ -28,14 +28,14 @@ def _nearest(name: str, known: list[str]) -> str:
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
-Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Price = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
 #: YAML and JSON have lists where the frozen models have tuples.
-Numbers = Annotated[tuple[float, ...], Field(strict=False)]
+Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DatasetConfig(_Model):
@@ -80,7 +80,7 @@ class LabelConfig(_Model):
 
     labeler: Annotated[str, _one_of(registry.LABELERS)] = "oracle"
     #: Seconds that one label takes the oracle; recorded, not waited for.
-    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    seconds: Annotated[float, Field(ge=0)] = 0.0
     #: Share of the oracle's labels that are wrong, spread evenly over the other classes.
     noise: Share = 0.0
     #: Instead of noise: row i holds the probabilities of each answer for true class i; every row sums to 1.

@@ -13,7 +13,7 @@ class Outcome:
     """One trained round; sums run from round 000 to this one."""
 
     round: int
-    #: Labels bought so far.
+    #: Labels in the pool that the round's model was trained on.
     labels: int
     #: Held-out accuracy of this round's model; reported, and read by a policy only if it names it.
     accuracy: float
@@ -33,7 +33,6 @@ class Outcome:
 
 @dataclass
 class _Bill:
-    labels: int = 0
     money_labels: float = 0.0
     money_compute: float = 0.0
     device_s: float = 0.0
@@ -41,7 +40,6 @@ class _Bill:
     items_scored: int = 0
 
     def add(self, used: dict[str, Any]) -> None:
-        self.labels += used["labels"]
         self.money_labels += used["money"]["labels"]
         self.money_compute += used["money"]["compute"]
         self.device_s += sum(used["device_s"].values())
@@ -57,7 +55,8 @@ def history(workspace: Workspace) -> list[Outcome]:
         folder = workspace.round_dir(number)
         stages = ledger.ledger(folder)["stages"]
         for entry in stages.values():
-            bill.add(entry["used"])
+            for used in [entry["used"], *entry.get("discarded", [])]:
+                bill.add(used)
         if "train" in stages:
             outcomes.append(_outcome(number, files.read_json(folder / "metrics.json"), stages, bill))
     return outcomes
@@ -66,7 +65,7 @@ def history(workspace: Workspace) -> list[Outcome]:
 def _outcome(number: int, metrics: dict[str, Any], stages: dict[str, Any], bill: _Bill) -> Outcome:
     return Outcome(
         round=number,
-        labels=bill.labels,
+        labels=metrics["labels"],
         accuracy=metrics["accuracy"],
         nll=metrics["nll"],
         ece=metrics["ece"],

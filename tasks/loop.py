@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks import stages
-from tasks.rounds import Workspace, decision, goes_on, rounds
+from tasks.rounds import Workspace, decision, goes_on, load_config, rounds, sync_rounds_file
 
 StepName = Literal["pool", "plan", "select", "label", "train", "decide", "infer"]
 
@@ -46,9 +46,8 @@ def finished_rounds(workspace: Workspace) -> list[int]:
 
 
 def run(workspace: Workspace, step: Step) -> None:
-    """Do one step."""
+    """Do one step, and bring conf/rounds.yaml up to date."""
     from tasks.policy import run as policies
-    from tasks.rounds import load_config
 
     if step.name == "pool":
         from tasks.datasets.run import run as build_pool
@@ -60,3 +59,4 @@ def run(workspace: Workspace, step: Step) -> None:
         policies.decide(workspace, step.round)
     else:
         stages.run(workspace, stages.BY_NAME[step.name], step.round)
+    sync_rounds_file(workspace)

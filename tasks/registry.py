@@ -1,6 +1,7 @@
 """Every name that a configuration may use, and where its code lives; imported only when asked for.
 
-A new data set, model, strategy, acquisition function, policy or labeler is one new file and one line here.
+A new data set, model, strategy, acquisition function, initial pool or labeler is one new file and one line here;
+a stopping policy is one in POLICIES of tasks/policy/stopping.py.
 """
 
 from collections.abc import Mapping

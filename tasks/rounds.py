@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,8 +149,8 @@ def find_workspace(root: Path) -> Workspace:
     return Workspace(root.resolve())
 
 
-#: The workspaces that this process holds, so that a command may hold one and call a flow that holds it too.
-_held_here: set[Path] = set()
+#: What our callers hold, so that a command may hold a workspace and call a flow that holds it too.
+_held: ContextVar[frozenset[Path]] = ContextVar("held", default=frozenset())
 
 
 @contextmanager
@@ -159,7 +160,7 @@ def held(workspace: Workspace) -> Iterator[None]:
     Raises:
         WorkspaceError: another process holds it; its number and command are named.
     """
-    if workspace.root in _held_here:
+    if workspace.root in _held.get():
         yield
         return
     path = workspace.root / "data" / ".lock"
@@ -172,11 +173,24 @@ def held(workspace: Workspace) -> Iterator[None]:
         handle.truncate(0)
         handle.write(json.dumps({"pid": os.getpid(), "command": " ".join(sys.argv)}))
         handle.flush()
-        _held_here.add(workspace.root)
+        token = _held.set(_held.get() | {workspace.root})
         try:
             yield
         finally:
-            _held_here.discard(workspace.root)
+            _held.reset(token)
+
+
+def holder(workspace: Workspace) -> str | None:
+    """Who holds the workspace now, in words, or None."""
+    path = workspace.root / "data" / ".lock"
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(path)
+    return None
 
 
 def _holder(path: Path) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from tasks import config, files
+from tasks import files
 from tasks.cost import ledger
 from tasks.errors import WorkspaceError
 from tasks.rounds import Workspace, load_config
@@ -126,21 +126,42 @@ def input_digests(workspace: Workspace, stage: Stage, round_: int) -> dict[str, 
                 f"{path}: missing, and {stage.name} of round {round_:03d} needs it; try `dvc checkout`"
             )
         digests[name] = files.digest(path)
-    settings = config.dump(load_config(workspace))
-    return digests | {"config": files.digest_value({key: settings[key] for key in stage.params})}
+    # As stored, not as parsed: a key that a later release adds, with its default, changes nothing for a loop that runs.
+    settings = files.read_json(workspace.loop_file)["config"]
+    return digests | {"config": files.digest_value({key: settings.get(key) for key in stage.params})}
 
 
 def is_done(workspace: Workspace, stage: Stage, round_: int) -> bool:
-    """Whether the stage has finished on the inputs that lie there now, and its outputs are all there."""
+    """Whether the stage has finished on the inputs that lie there now, and its outputs are all there.
+
+    Raises:
+        WorkspaceError: an output of a frozen stage is gone, or an input of a finished one.
+    """
+    entry = ledger.entry(workspace.round_dir(round_), stage.name)
+    if entry is None or entry["inputs"] != input_digests(workspace, stage, round_):
+        return False
+    outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
+    gone = [path for path in outputs.values() if not path.exists()]
+    if gone and stage.frozen:
+        raise WorkspaceError(
+            f"{gone[0]}: missing, and labels are never asked for twice; restore it with `dvc pull` or `dvc checkout`"
+        )
+    return not gone
+
+
+def differing(workspace: Workspace, stage: Stage, round_: int) -> list[str]:
+    """The outputs of a finished stage whose bytes are not those of the run that was billed."""
     entry = ledger.entry(workspace.round_dir(round_), stage.name)
     outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
-    if entry is None or not all(path.exists() for path in outputs.values()):
-        return False
-    return bool(entry["inputs"] == input_digests(workspace, stage, round_))
+    return [name for name, path in outputs.items() if entry and entry["outputs"].get(name) != files.digest(path)]
 
 
 def run(workspace: Workspace, stage: Stage, round_: int) -> bool:
-    """Run a stage unless it is done; True if it ran. Bills it once, however often it is run on the same inputs."""
+    """Run a stage unless it is done; True if it ran.
+
+    It is billed once, however often it is run on the same inputs; on other inputs it is billed anew, and what the
+    first run used stays on the bill.
+    """
     if is_done(workspace, stage, round_):
         return False
     inputs = input_digests(workspace, stage, round_)

@@ -6,23 +6,16 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from tasks import loop
-from tasks.history import Outcome, history
+from tasks.history import history
 from tasks.label.answers import answer_file
-from tasks.rounds import Workspace, decision, rounds, stored_config
-
-
-def headline(outcome: Outcome, currency: str) -> str:
-    """One line on a round: its labels, accuracy and money so far."""
-    return (
-        f"round {outcome.round:03d}: {outcome.labels} labels, accuracy {outcome.accuracy:.4f}, "
-        f"{outcome.money:.2f} {currency}"
-    )
+from tasks.rounds import Workspace, decision, holder, rounds, stored_config
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
     """State, round, sums, what the loop waits for and the next command, as plain JSON values.
 
-    `state` is one of: empty (no loop yet), interrupted (a run can go on), waiting (for people), finished.
+    `state` is one of: empty (no loop yet), running (another process is at it), interrupted (a run can go on), ready
+    (the next round can be opened), waiting (for people), finished.
     """
     config = stored_config(workspace)
     if config is None:
@@ -49,11 +42,16 @@ def status(workspace: Workspace) -> dict[str, Any]:
 
 
 def _situation(workspace: Workspace, labeler: str) -> tuple[str, str | None, str]:
+    """State, what is waited for, and the next command."""
+    if (busy := holder(workspace)) is not None:
+        return "running", busy, "frugal status"
     step = loop.next_step(workspace)
     if step is None:
         return "finished", None, "frugal ui"
-    if step.name != "label" or labeler != "files":
+    if labeler != "files" or step.name in ("select", "train", "decide", "infer"):
         return "interrupted", None, "frugal run"
+    if step.name != "label":
+        return "ready", None, "frugal open"
     folder = workspace.round_dir(step.round)
     wanted = pq.read_metadata(folder / "selected.parquet").num_rows
     if answer_file(workspace, step.round) is None:

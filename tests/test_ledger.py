@@ -11,6 +11,7 @@ from tasks.history import history
 from tasks.rounds import Workspace
 from tests.pools import PRICES, write_plan
 
+METRICS = {"accuracy": 0.5, "nll": 1.0, "ece": 0.1, "labels": 10}
 RATES = parse({"name": "a", "prices": PRICES}, "test").prices
 
 
@@ -80,12 +81,28 @@ def test_history_sums_the_bill_over_rounds(workspace: Workspace) -> None:
         ledger.write_entry(
             folder, "train", Usage(record_epochs=100, device_s={"cpu": 3600.0}, wall_s=2.0), RATES, {}, {}
         )
-        files.write_json(folder / "metrics.json", {"accuracy": 0.5 + number / 10, "nll": 1.0, "ece": 0.1})
+        files.write_json(folder / "metrics.json", {**METRICS, "labels": 10 * number + 10})
     first, second = history(workspace)
     assert (first.labels, second.labels) == (10, 20)
     assert (second.money_labels, second.money_compute, second.money) == (1.0, 0.4, 1.4)
     assert (second.device_hours, second.record_epochs) == (2.0, 200)
     assert second.stage_seconds == {"label": 0.0, "train": 2.0}
+
+
+def test_work_on_other_inputs_stays_on_the_bill_beside_the_new(workspace: Workspace) -> None:
+    write_plan(workspace, 0)
+    folder = workspace.round_dir(0)
+    for digest, seconds in (("a", 3600.0), ("b", 1800.0), ("c", 1800.0)):
+        ledger.write_entry(folder, "train", Usage(device_s={"cpu": seconds}), RATES, {"in": digest}, {})
+    files.write_json(folder / "metrics.json", METRICS)
+    assert history(workspace)[0].device_hours == 2.0
+
+
+def test_outputs_that_came_out_otherwise_are_named(opened: Workspace) -> None:
+    stages.run(opened, stages.SELECT, 0)
+    assert stages.differing(opened, stages.SELECT, 0) == []
+    (opened.round_dir(0) / "tasks.jsonl").write_text("other")
+    assert stages.differing(opened, stages.SELECT, 0) == ["data/rounds/000/tasks.jsonl"]
 
 
 def test_round_in_the_making_is_no_outcome(workspace: Workspace) -> None:

@@ -1,5 +1,6 @@
 """The loop as a state machine on files: whatever dies, the next process goes on and pays for nothing twice."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 import pytest
 
 from flows import start
-from tasks import config, files, loop
-from tasks.errors import ConfigError
+from flows.record.catch_up import catch_up
+from tasks import config, files, loop, stages
+from tasks.errors import ConfigError, WorkspaceError
 from tasks.history import history
-from tasks.rounds import Workspace, decision, rounds
+from tasks.rounds import Workspace, decision, load_config, rounds
 from tasks.status import status
 from tests.pools import snapshot
 
@@ -25,6 +27,8 @@ QUICK = (
     "train.epochs=2",
     "label.noise=0.1",
 )
+#: Keep the record out of what needs none.
+UNRECORDED = ("record.git=off", "record.dvc=false", "record.mlflow=false")
 CONF = Path("conf/digits.yaml").resolve()
 
 
@@ -36,7 +40,7 @@ def begin(root: Path, *overrides: str) -> Workspace:
     (root / "conf").mkdir(parents=True, exist_ok=True)
     (root / "dvc.yaml").touch()
     workspace = Workspace(root)
-    start.start(workspace, config.load(CONF, QUICK + overrides))
+    start.start(workspace, config.load(CONF, QUICK + UNRECORDED + overrides))
     return workspace
 
 
@@ -53,10 +57,11 @@ def results(workspace: Workspace) -> dict[str, Any]:
         for name, content in snapshot(workspace.root / "data").items()
         if not name.endswith(("cost.json", ".tmp")) and not name.startswith(("raw/", ".lock", "loop_id"))
     }
+    found["conf/rounds.yaml"] = workspace.rounds_file.read_bytes()
     for number in rounds(workspace):
-        stages = files.read_json(workspace.round_dir(number) / "cost.json")["stages"]
+        book = files.read_json(workspace.round_dir(number) / "cost.json")["stages"]
         counts = ("labels", "label_price", "record_epochs", "items_scored", "forward_passes")
-        found[f"bill {number}"] = {name: [entry["used"][key] for key in counts] for name, entry in stages.items()}
+        found[f"bill {number}"] = {name: [entry["used"][key] for key in counts] for name, entry in book.items()}
     return found
 
 
@@ -111,38 +116,70 @@ def test_another_seed_gives_another_loop(undisturbed: Workspace, tmp_path: Path)
     assert results(other)["rounds/000/selected.parquet"] != results(undisturbed)["rounds/000/selected.parquet"]
 
 
-def renames_of_a_loop() -> int:
-    """Upper bound of the renames in the quick loop; the last ones test that no crash is no trouble."""
-    return 52
+#: How often the quick loop renames a file or folder into place.
+RENAMES = 64
 
 
-def crashing_replace(at: int, after: bool) -> Callable[[Path, Path], Path]:
-    """Path.replace that dies just before or just after its rename number ``at``."""
-    real, seen = Path.replace, iter(range(10**6))
+class Renames:
+    """Counts what Path.replace and Path.rename do, and dies just after number ``fatal``."""
 
-    def replace(self: Path, target: Path) -> Path:
-        number = next(seen)
-        if number == at and not after:
-            raise Killed
-        moved = real(self, target)
-        if number == at and after:
-            raise Killed
+    def __init__(self, patch: pytest.MonkeyPatch, fatal: int | None = None) -> None:
+        self.count, self.fatal = 0, fatal
+        for name in ("replace", "rename"):
+            patch.setattr(Path, name, self.counting(getattr(Path, name)))
+
+    def counting(self, real: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+        def moved(path: Path, target: Path) -> Path:
+            result = real(path, target)
+            self.count += 1
+            if self.count - 1 == self.fatal:
+                raise Killed
+            return result
+
         return moved
 
-    return replace
+
+def test_the_quick_loop_makes_as_many_renames_as_are_tried_below(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        renames = Renames(patch)
+        finish(begin(tmp_path / "w"))
+    assert renames.count == RENAMES
 
 
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("at", range(0, renames_of_a_loop(), 2))
-def test_crash_at_any_rename_changes_nothing_in_the_end(
-    undisturbed: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, after: bool
+@pytest.mark.parametrize("fatal", range(RENAMES))
+def test_crash_after_any_rename_changes_nothing_in_the_end(
+    undisturbed: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int
 ) -> None:
     root = tmp_path / "w"
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", crashing_replace(at, after))
-        with suppress(Killed):
-            finish(begin(root))
-    assert results(finish(begin(root))) == results(undisturbed)
+    with monkeypatch.context() as patch, suppress(Killed):
+        Renames(patch, fatal)
+        finish(begin(root))
+    workspace = begin(root)
+    # What a start records first must not need more than what is there.
+    catch_up(workspace, load_config(workspace))
+    assert results(finish(workspace)) == results(undisturbed)
+
+
+def test_key_added_by_a_later_release_does_not_reopen_a_loop(undisturbed: Workspace, tmp_path: Path) -> None:
+    workspace = Workspace(shutil.copytree(undisturbed.root, tmp_path / "w"))
+    stored = files.read_json(workspace.loop_file)
+    for stage in ("train", "label", "select", "infer"):
+        # As a configuration looked before the release that brought this key.
+        stored["config"][stage].popitem()
+    digests = [stages.input_digests(undisturbed, stages.TRAIN, 1)]
+    files.write_json(workspace.loop_file, stored)
+    digests.append(stages.input_digests(workspace, stages.TRAIN, 1))
+    assert digests[0]["config"] != digests[1]["config"]
+    assert digests[1]["config"] == files.digest_value({key: stored["config"][key] for key in stages.TRAIN.params})
+
+
+def test_missing_labels_are_named_and_never_asked_for_again(undisturbed: Workspace, tmp_path: Path) -> None:
+    workspace = Workspace(shutil.copytree(undisturbed.root, tmp_path / "w"))
+    (workspace.round_dir(2) / "labels.parquet").unlink()
+    with pytest.raises(WorkspaceError, match=r"labels\.parquet: missing, and labels are never asked for twice"):
+        loop.next_step(workspace)
 
 
 def test_more_labels_than_pool_is_refused_and_nothing_written(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_decision_lands_in_its_file(workspace: Workspace) -> None:
     label(workspace, 0, used)
     write_entry(workspace.round_dir(0), "label", used, load_config(workspace).prices, {}, {})
     write_entry(workspace.round_dir(0), "train", Usage(), load_config(workspace).prices, {}, {})
-    files.write_json(workspace.round_dir(0) / "metrics.json", {"accuracy": 0.5, "nll": 1.0, "ece": 0.1})
+    files.write_json(workspace.round_dir(0) / "metrics.json", {"accuracy": 0.5, "nll": 1.0, "ece": 0.1, "labels": 9})
     decide(workspace, 0)
     made = files.read_json(workspace.round_dir(0) / "decision.json")
     assert (made["action"], made["numbers"]["labels"]) == ("continue", 9)

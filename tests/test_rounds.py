@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,16 @@ def test_held_workspace_is_refused_and_freed_by_a_kill(workspace: Workspace) -> 
         holder.communicate()
     with rounds.held(workspace):
         assert (workspace.root / "data" / ".lock").exists()
+
+
+def test_another_thread_is_refused(workspace: Workspace) -> None:
+    def hold() -> str:
+        with pytest.raises(WorkspaceError) as refused, rounds.held(workspace):
+            pass
+        return str(refused.value)
+
+    with rounds.held(workspace), ThreadPoolExecutor(1) as pool:
+        assert "held by process" in pool.submit(hold).result()
 
 
 def test_one_process_may_hold_twice(workspace: Workspace) -> None:

@@ -11,24 +11,30 @@ from tasks.config import Config
 from tasks.datasets.gallery import gallery
 from tasks.errors import RecordError
 from tasks.history import Outcome, history
-from tasks.rounds import Workspace
+from tasks.rounds import Workspace, sync_rounds_file
 
 #: What MLflow draws over the labels bought, besides the sums of a Summary.
 _METRICS = ("accuracy", "nll", "ece", "money_labels", "money_compute", "record_epochs", "items_scored")
 
 
 def pending(workspace: Workspace, config: Config) -> bool:
-    """Whether a finished round is missing in DVC, git or MLflow.
-
-    Raises:
-        RecordError: MLflow is away.
-    """
+    """Whether something of the finished rounds is missing in DVC, git or MLflow; if MLflow is away, say so."""
     finished = loop.finished_rounds(workspace)
     if config.record.dvc and _missing(finished, lambda number: versions.is_recorded(workspace, number)):
         return True
     if config.record.git == "commit" and _missing(finished, lambda number: git.is_committed(workspace, number)):
         return True
-    return config.record.mlflow and len(tracking.recorded_rounds(workspace)) < len(finished)
+    return config.record.mlflow and _missing_in_mlflow(workspace, finished)
+
+
+def _missing_in_mlflow(workspace: Workspace, finished: list[int]) -> bool:
+    try:
+        if len(tracking.recorded_rounds(workspace)) < len(finished):
+            return True
+        return loop.next_step(workspace) is None and not tracking.is_finished(workspace)
+    except RecordError as away:
+        screen.print(f"[yellow]warning:[/] {away}")
+        return False
 
 
 def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = None) -> None:
@@ -37,6 +43,8 @@ def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = Non
     Raises:
         RecordError: DVC or git refuses; the rounds' files are unharmed.
     """
+    # A process may have died after it wrote a plan or a decision, and before dvc.yaml could know of it.
+    sync_rounds_file(workspace)
     finished = loop.finished_rounds(workspace)
     if not finished:
         return

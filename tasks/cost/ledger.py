@@ -74,8 +74,13 @@ def ledger(round_dir: Path) -> dict[str, Any]:
 def write_entry(
     round_dir: Path, stage: str, usage: Usage, prices: PricesConfig, inputs: dict[str, str], outputs: dict[str, str]
 ) -> None:
-    """Bill a finished stage: one atomic rename, after all of its outputs are in place."""
+    """Bill a finished stage: one atomic rename, after all of its outputs are in place.
+
+    What an earlier run of the stage used, on other inputs, stays on the bill as `discarded`.
+    """
     book = ledger(round_dir)
-    used = {**asdict(usage), "money": price(usage, prices)}
-    stages = {**book["stages"], stage: {"used": used, "inputs": inputs, "outputs": outputs}}
+    made: dict[str, Any] = {"used": {**asdict(usage), "money": price(usage, prices)}}
+    if (before := book["stages"].get(stage)) is not None:
+        made["discarded"] = [*before.get("discarded", []), before["used"]]
+    stages = {**book["stages"], stage: made | {"inputs": inputs, "outputs": outputs}}
     files.write_json(round_dir / "cost.json", {"currency": prices.currency, "stages": stages})

@@ -74,6 +74,8 @@ def waiting(workspace: Workspace, round_: int) -> str | None:
     Raises:
         UserError: the answers do not fit the tasks.
     """
+    if load_config(workspace).label.labeler != "files":
+        return None
     try:
         ask(workspace, round_)
     except WaitingForLabels as missing:

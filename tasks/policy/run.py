@@ -9,11 +9,11 @@ from tasks.config import Config
 from tasks.history import history
 from tasks.policy import query_size, stopping
 from tasks.policy.decision import Choice
-from tasks.rounds import Workspace, load_config, sync_rounds_file
+from tasks.rounds import Workspace, load_config
 
 
 def plan(workspace: Workspace, round_: int) -> None:
-    """Write this round's decisions, each with its reason, and enter the round in conf/rounds.yaml."""
+    """Write this round's decisions, each with its reason."""
     config = load_config(workspace)
     unlabeled = pq.read_metadata(workspace.previous_dir(round_) / "unlabeled.parquet").num_rows
     choices = {
@@ -26,15 +26,13 @@ def plan(workspace: Workspace, round_: int) -> None:
     }
     plan = {"round": round_, **{name: asdict(choice) for name, choice in choices.items()}}
     files.write_json(workspace.round_dir(round_) / "plan.json", plan)
-    sync_rounds_file(workspace)
 
 
 def decide(workspace: Workspace, round_: int) -> None:
-    """Write whether another round follows, and enter the round under `scored` in conf/rounds.yaml if so."""
+    """Write whether another round follows, by which policy, and why."""
     unlabeled = pq.read_metadata(workspace.round_dir(round_) / "unlabeled.parquet").num_rows
     made = stopping.decide(history(workspace), load_config(workspace).loop, unlabeled)
     files.write_json(workspace.round_dir(round_) / "decision.json", {"round": round_, **asdict(made)})
-    sync_rounds_file(workspace)
 
 
 def _strategy(config: Config, round_: int) -> Choice:

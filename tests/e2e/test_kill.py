@@ -1,11 +1,13 @@
 """A loop that is killed over and over ends with the bytes of one that was left alone, and buys no label twice."""
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,14 @@ LIMIT_S = 120.0
 
 
 def command(workspace: Workspace) -> list[str]:
+    return ["run", "--workspace", str(workspace.root), "conf/digits.yaml", *QUICK]
+
+
+def run_to_its_end(workspace: Workspace) -> None:
+    """The real command, started as a user starts it."""
     frugal = str(Path(sys.executable).parent / "frugal")
-    return [frugal, "run", "--workspace", str(workspace.root), "conf/digits.yaml", *QUICK]
+    done = subprocess.run([frugal, *command(workspace)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def fresh(root: Path) -> Workspace:
@@ -46,27 +54,70 @@ def traces(workspace: Workspace) -> dict[str, int]:
     return found
 
 
-def killed_somewhere(workspace: Workspace, rng: random.Random, patience: float) -> bool:
+class Nursery:
+    """Where the processes that are to be killed come from; see nursery.py."""
+
+    def __init__(self) -> None:
+        script = str(Path(__file__).with_name("nursery.py"))
+        paths = {"PYTHONPATH": str(Path.cwd())}
+        self.process = subprocess.Popen(
+            [sys.executable, script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **paths},
+        )
+        assert self.line() == "ready"
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def start(self, log: Path, arguments: list[str]) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps([str(log), *arguments]) + "\n")
+        self.process.stdin.flush()
+        return int(self.line())
+
+    def close(self) -> None:
+        self.process.communicate(timeout=30)
+
+
+@pytest.fixture
+def nursery(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nursery]:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    made = Nursery()
+    yield made
+    made.close()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether it runs; one that has ended and was not asked for its status does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def killed_somewhere(nursery: Nursery, workspace: Workspace, rng: random.Random) -> bool:
     """Start the loop, wait until it does something, and kill it and its children a random while later.
 
     False if it came to its end before.
     """
-    before = traces(workspace)
-    log = workspace.root.parent / "log"
-    with log.open("ab") as output:
-        process = subprocess.Popen(command(workspace), stdout=output, stderr=output, start_new_session=True)
+    before, log = traces(workspace), workspace.root.parent / "log"
+    pid = nursery.start(log, command(workspace))
     deadline = time.monotonic() + LIMIT_S
-    while process.poll() is None and traces(workspace) == before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    wait_until = time.monotonic() + rng.uniform(0, patience)
-    while process.poll() is None and time.monotonic() < wait_until:
+    while is_alive(pid) and traces(workspace) == before and time.monotonic() < deadline:
         time.sleep(0.005)
-    if process.poll() is not None:
-        assert process.returncode == 0, log.read_text()
-        return False
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return True
+    moment = time.monotonic() + rng.uniform(0, 2.0)
+    while is_alive(pid) and time.monotonic() < moment:
+        time.sleep(0.002)
+    killed = is_alive(pid)
+    if killed:
+        os.killpg(pid, signal.SIGKILL)
+    status = int(nursery.line())
+    assert status in (0, -signal.SIGKILL), log.read_text()
+    return status != 0
 
 
 def git(workspace: Workspace, *arguments: str) -> str:
@@ -109,22 +160,24 @@ def check_mlflow(workspace: Workspace) -> None:
     assert len(runs) == 4
     points = client.get_metric_history(parents[0].info.run_id, "accuracy")
     assert sorted(point.step for point in points) == [10, 20, 30]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(client.search_model_versions("name = 'digits'")) == 1
+    assert client.get_model_version_by_alias("digits", "champion").version == 1
 
 
 @pytest.mark.server
 @pytest.mark.timeout(900)
-def test_loop_killed_at_25_instants_ends_as_if_left_alone(
-    tmp_path: Path, prefect_server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+def test_loop_killed_at_25_instants_ends_as_if_left_alone(tmp_path: Path, nursery: Nursery) -> None:
     undisturbed = fresh(tmp_path / "undisturbed" / "w")
-    subprocess.run(command(undisturbed), check=True, capture_output=True)
+    run_to_its_end(undisturbed)
     rng = random.Random(2026)
-    kills, finished = 0, 0
+    kills, loops = 0, 0
     while kills < KILLS:
-        workspace = fresh(tmp_path / str(finished) / "w")
-        while killed_somewhere(workspace, rng, patience=4.0 if kills < KILLS else LIMIT_S):
+        workspace = fresh(tmp_path / str(loops) / "w")
+        while kills < KILLS and killed_somewhere(nursery, workspace, rng):
             kills += 1
+        run_to_its_end(workspace)
         check_finished(workspace, undisturbed)
         check_mlflow(workspace)
-        finished += 1
+        loops += 1
+    assert kills == KILLS
