@@ -5,6 +5,10 @@
 Each arm and seed is one `frugal run` in a workspace of its own below --work; a run that was cut short goes on when the
 same command is given again. Needs FRUGAL_DATA (or a network, for torchvision to download MNIST). Prints a table, draws
 the learning curves if --out is given, and prints one JSON object as its last line.
+
+In it `frugal_run_s` is the wall time of each run, the pieces of one that was cut short together; null if a piece was
+killed together with this script, which then could not count it. `frugal_peak_memory_mb` is that of the `frugal` process
+alone, without the Prefect server that it starts.
 """
 
 import argparse
@@ -19,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import harness
+from scipy.stats import t as student
+
+from tasks import files
 
 ARMS = {"entropy": "select.strategy=top_k", "random": "select.strategy=random"}
 QUICK = ["dataset.limit=2000", "loop.rounds=3", "loop.initial=100", "loop.query_size=100", "train.epochs=3"]
 STAGES = ("select", "label", "train", "infer")
-#: Two-sided 95 % points of Student's t by degrees of freedom.
-STUDENT = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78}
 
 
 def main() -> None:
@@ -39,7 +44,8 @@ def main() -> None:
         print(f"\n{arm}\nlabels  accuracy        " + "  ".join(f"{stage:>7}" for stage in STAGES) + "   seconds")
         for row in rows:
             seconds = "  ".join(f"{row['seconds'].get(stage, 0):7.2f}" for stage in STAGES)
-            print(f"{row['labels']:6d}  {row['accuracy']:.4f} ±{row['ci95']:.4f}  {seconds}")
+            interval = "" if row["ci95"] is None else f"±{row['ci95']:.4f}"
+            print(f"{row['labels']:6d}  {row['accuracy']:.4f} {interval:7}  {seconds}")
     if options.out:
         draw(arms, options.out / f"mnist_loop{'-quick' if options.quick else ''}.png")
     figures = {
@@ -48,8 +54,8 @@ def main() -> None:
         "labels_to_match_random": matched(arms),
         "frugal_run_s": {arm: [one["wall_s"] for one in of_seeds] for arm, of_seeds in runs.items()},
         "stage_s": {arm: [one["stage_s"] for one in of_seeds] for arm, of_seeds in runs.items()},
-        "peak_memory_mb": max(one["peak_memory_mb"] for of_seeds in runs.values() for one in of_seeds),
-        "targets": {"accuracy": 0.992, "frugal_run_s": 600, "peak_memory_mb": 3000},
+        "frugal_peak_memory_mb": max(one["peak_memory_mb"] for of_seeds in runs.values() for one in of_seeds),
+        "targets": {"accuracy": 0.992, "frugal_run_s": 600, "frugal_peak_memory_mb": 3000},
         "n": len(seeds),
         "arms": arms,
     }
@@ -70,22 +76,41 @@ def run(work: Path, arm: str, seed: int, quick: bool) -> dict[str, Any]:
     frugal = str(Path(sys.executable).parent / "frugal")
     subprocess.run([frugal, "init", str(place)], check=True, stdout=subprocess.DEVNULL)
     settings = [ARMS[arm], f"seed={seed}", *(QUICK if quick else [])]
-    began = time.perf_counter()
-    subprocess.run([frugal, "run", "-w", str(place), "conf/mnist.yaml", *settings], check=True, stdout=sys.stderr)
-    wall = time.perf_counter() - began
+    command = [frugal, "run", "-w", str(place), "conf/mnist.yaml", *settings]
     timing = place / "data" / "raw" / "wall_s.json"
-    if not timing.exists():
-        timing.write_text(json.dumps(wall))
-    told = subprocess.run([frugal, "status", "--json", "-w", str(place)], check=True, capture_output=True, text=True)
-    rounds = json.loads(told.stdout)["rounds"]
+    state = status(place)["state"]
+    pieces = files.read_json(timing) if timing.exists() else []
+    if state != "finished" or not pieces or pieces[-1] is None:
+        pieces = timed(command, timing, pieces if state != "empty" else [])
+    rounds = status(place)["rounds"]
     books = [json.loads(path.read_text())["stages"] for path in sorted(place.glob("data/rounds/*/cost.json"))]
     used = [entry["used"] for book in books for entry in book.values()]
     return {
         "rounds": rounds,
-        "wall_s": round(json.loads(timing.read_text()), 1),
+        "wall_s": None if None in pieces else round(sum(pieces), 1),
         "stage_s": round(sum(entry["wall_s"] for entry in used), 1),
         "peak_memory_mb": max(entry["peak_memory_mb"] for entry in used),
     }
+
+
+def status(place: Path) -> dict[str, Any]:
+    """What `frugal status --json` says."""
+    frugal = str(Path(sys.executable).parent / "frugal")
+    told = subprocess.run([frugal, "status", "--json", "-w", str(place)], check=True, capture_output=True, text=True)
+    found: dict[str, Any] = json.loads(told.stdout)
+    return found
+
+
+def timed(command: list[str], timing: Path, pieces: list[float | None]) -> list[float | None]:
+    """Run a command; its seconds are appended to the pieces before it, and stand there as null while it runs."""
+    files.write_json(timing, [*pieces, None])
+    began = time.perf_counter()
+    try:
+        subprocess.run(command, check=True, stdout=sys.stderr)
+    finally:
+        told = [*pieces, time.perf_counter() - began]
+        files.write_json(timing, told)
+    return told
 
 
 def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -93,9 +118,6 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     rows = []
     for same_round in zip(*(one["rounds"] for one in runs), strict=True):
         values = [outcome["accuracy"] for outcome in same_round]
-        interval = 0.0
-        if len(values) > 1:
-            interval = STUDENT.get(len(values) - 1, 1.96) * statistics.stdev(values) / math.sqrt(len(values))
         seconds = {
             stage: round(statistics.mean(outcome["stage_seconds"].get(stage, 0.0) for outcome in same_round), 2)
             for stage in STAGES
@@ -104,13 +126,20 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             {
                 "labels": same_round[0]["labels"],
                 "accuracy": round(statistics.mean(values), 4),
-                "ci95": round(interval, 4),
+                "ci95": interval(values),
                 "values": values,
                 "seconds": seconds,
                 "items_scored": same_round[0]["items_scored"],
             }
         )
     return rows
+
+
+def interval(values: list[float]) -> float | None:
+    """Half the width of the mean's two-sided 95 % interval by Student's t; a single value has none."""
+    if len(values) < 2:
+        return None
+    return round(float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values)), 4)
 
 
 def matched(arms: dict[str, list[dict[str, Any]]]) -> int | None:
@@ -130,7 +159,7 @@ def draw(arms: dict[str, list[dict[str, Any]]], path: Path) -> None:
     for arm, rows in arms.items():
         labels = [row["labels"] for row in rows]
         error = [100 * (1 - row["accuracy"]) for row in rows]
-        band = [100 * row["ci95"] for row in rows]
+        band = [100 * (row["ci95"] or 0.0) for row in rows]
         (line,) = axes.plot(labels, error, marker="o", label=arm)
         low, high = ([value + sign * half for value, half in zip(error, band, strict=True)] for sign in (-1, 1))
         axes.fill_between(labels, [max(value, 0.05) for value in low], high, alpha=0.2, color=line.get_color())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +24,20 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         # Before torch is loaded: its waiting threads would otherwise spin, against the loop's own servers.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except FrugalError as error:
             click.echo(_one_line(error), err=True)
             sys.exit(error.exit_code)
+        except click.UsageError as error:
+            help_ = f"{error.ctx.command_path} --help" if error.ctx else "frugal --help"
+            click.echo(f"error: {' '.join(error.format_message().split())} See `{help_}`.", err=True)
+            sys.exit(error.exit_code)
+        except OSError as error:
+            # A folder that cannot be read or written, a name that is too long: the machine's words say it all.
+            click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+            sys.exit(2 if error.filename else 1)
         except KeyboardInterrupt:
             click.echo("interrupted; the same command goes on where it stopped", err=True)
             sys.exit(130)

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 #: Progress and remarks; results that a script may read go to standard output by click.echo.
-screen = Console(stderr=True, highlight=False)
+screen = Console(stderr=True, highlight=False, markup=False)
 
 
 class Bar:
@@ -85,7 +85,7 @@ def rounds_table(status: dict[str, Any]) -> Table:
 
 def show_status(status: dict[str, Any]) -> None:
     """Print the table of rounds, why the loop stands where it stands, and the next command to type."""
-    out = Console(highlight=False)
+    out = Console(highlight=False, markup=False)
     if status["rounds"]:
         out.print(rounds_table(status))
     else:

@@ -9,7 +9,7 @@ from tasks.config import Config
 from tasks.errors import AnswerError, ConfigError, WaitingForLabels, WorkspaceError
 from tasks.label import answers as answer_files
 from tasks.label.run import waiting
-from tasks.rounds import Workspace, load_config, stored_config
+from tasks.rounds import Workspace, goes_on, load_config, stored_config
 
 
 def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[str, ...]) -> None:
@@ -51,11 +51,11 @@ def close(workspace: Workspace, answers: Path | None) -> None:
         raise WorkspaceError(f"{workspace.root}: the loop has ended; `frugal status` says why")
     if step.name in ("pool", "plan", "select"):
         raise WorkspaceError(f"{workspace.root}: no round is open; open one with `frugal open`")
-    if step.name == "label":
-        if answers is not None:
-            _take_in(workspace, step.round, answers)
-        if reason := waiting(workspace, step.round):
-            raise WaitingForLabels(reason)
+    if answers is not None:
+        _check_wanted(config, step, answers)
+        _take_in(workspace, step.round, answers)
+    if step.name == "label" and (reason := waiting(workspace, step.round)):
+        raise WaitingForLabels(reason)
     with server.embedded() as prefect_server:
         _warm_up(config)
         prefect_server.wait()
@@ -77,6 +77,8 @@ def single_stage(workspace: Workspace, name: str, round_: int | None) -> str:
         return "pool: done"
     if round_ is None:
         raise ConfigError(f"stage {name} needs --round, such as --round 002")
+    if name == stages.INFER.name and not goes_on(workspace, round_):
+        raise ConfigError(f"stage infer of round {round_:03d}: the loop did not go on after it, so nothing is scored")
     with progress.shown_by(_listener()):
         ran = stages.run(workspace, stages.BY_NAME[name], round_)
     other = stages.differing(workspace, stages.BY_NAME[name], round_)
@@ -84,7 +86,16 @@ def single_stage(workspace: Workspace, name: str, round_: int | None) -> str:
     return f"{name} {round_:03d}: {'done' if ran else 'up to date'}{note}"
 
 
+def _check_wanted(config: Config, step: loop.Step, answers: Path) -> None:
+    """Refuse answers that nobody waits for."""
+    if (labeler := config.label.labeler) != "files":
+        raise AnswerError(f"{answers}: this loop asks its {labeler} (label.labeler) and takes no files")
+    if step.name != "label":
+        raise AnswerError(f"{answers}: round {step.round:03d} has its labels already; go on with `frugal close`")
+
+
 def _take_in(workspace: Workspace, round_: int, source: Path) -> None:
+    """Copy a file that answers all tasks of the round into its folder."""
     if source.suffix not in (".csv", ".jsonl"):
         raise AnswerError(f"{source}: answers come as a .csv or .jsonl file")
     folder = workspace.round_dir(round_)
@@ -93,8 +104,13 @@ def _take_in(workspace: Workspace, round_: int, source: Path) -> None:
     given = answer_files.read(source, ids, classes)
     if len(given) < len(ids):
         raise WaitingForLabels(f"{source}: answers {len(given)} of {len(ids)} tasks of round {round_:03d}")
-    files.write_bytes(folder / f"labels{source.suffix}", source.read_bytes())
-    (folder / ("labels.jsonl" if source.suffix == ".csv" else "labels.csv")).unlink(missing_ok=True)
+    answer_files.check_some(source, given)
+    there = answer_files.answer_file(workspace, round_)
+    content = source.read_bytes()
+    if there is not None and there.read_bytes() != content:
+        raise AnswerError(f"{there}: other answers lie there already; remove them, or close without --answers")
+    if there is None:
+        files.write_bytes(folder / f"labels{source.suffix}", content)
 
 
 def _run(flow: str, **parameters: Any) -> None:

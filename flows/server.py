@@ -19,11 +19,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
+
+import psutil
 
 from tasks.errors import FrugalError
 
-_START_S, _STOP_S = 120.0, 5.0
+_START_S, _STOP_S, _PROBE_S = 120.0, 5.0, 10.0
 _OFF = ("SCHEDULER", "LATE_RUNS", "TRIGGERS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP")
 _SETTINGS = {
     "DO_NOT_TRACK": "1",
@@ -85,6 +88,7 @@ def embedded() -> Iterator[Server]:
     """
     configured = configured_url()
     if configured:
+        _probe(configured)
         yield Server(configured)
         return
     log = home() / f"frugal-loop-server-{os.getpid()}.log"
@@ -104,6 +108,21 @@ _ours: set[str] = set()
 def lends_slots() -> bool:
     """Whether concurrency slots may be occupied: a temporary server never takes back those of a run that was killed."""
     return not _ours
+
+
+def _probe(url: str) -> None:
+    """Refuse a configured server that cannot be reached; any answer will do, it may ask for credentials first."""
+    parts = urlsplit(url)
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((parts.hostname or "", port), timeout=_PROBE_S):
+            return
+    except (OSError, ValueError) as error:
+        # The address itself may hold a password.
+        raise ServerError(
+            f"the Prefect server that PREFECT_API_URL or your Prefect profile names, at {parts.hostname}, does not "
+            f"answer ({error}); start it, or unset the variable to use one of our own"
+        ) from None
 
 
 def configured_url() -> str | None:
@@ -128,6 +147,7 @@ def home() -> Path:
 
 def _start(log: Path) -> tuple[subprocess.Popen[bytes], str]:
     log.parent.mkdir(parents=True, exist_ok=True)
+    _remove_old_logs(log.parent)
     with socket.socket() as listener, log.open("wb") as output:
         # The port is ours from the start, and whoever connects early waits instead of failing.
         listener.bind(("127.0.0.1", 0))
@@ -143,6 +163,14 @@ def _start(log: Path) -> tuple[subprocess.Popen[bytes], str]:
             env={**os.environ, **_SETTINGS, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
         return process, f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+
+
+def _remove_old_logs(folder: Path) -> None:
+    """Remove what the servers of killed commands have left."""
+    for log in folder.glob("frugal-loop-server-*.log"):
+        pid = log.stem.rpartition("-")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            log.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -27,7 +27,8 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
+#: At least one, and no more than arrays of such a size can be thought of.
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Price = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 #: YAML and JSON have lists where the frozen models have tuples.
@@ -50,7 +51,7 @@ class DatasetConfig(_Model):
     #: Class names in order; needed where the pool has no labels and the held-out set does not show them all.
     classes: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     #: Side in pixels to which images of varying size are brought (short side scaled, centre cropped).
-    image_size: Count = 64
+    image_size: Annotated[int, Field(ge=1, le=4096)] = 64
     #: Colour channels to which image files are brought: 1 or 3.
     channels: Literal[1, 3] = 3
     #: Keep only the first N items of the pool, for quick trials.
@@ -196,15 +197,15 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Config:
         if "=" not in override or override.startswith("="):
             raise ConfigError(f"{override!r}: an override is written key=value, such as loop.rounds=5")
     prices = path.parent / "prices.yaml"
+    layers = [OmegaConf.create({"prices": _mapping(prices)})] if prices.exists() else []
+    layers.append(_mapping(path))
     try:
-        merged = OmegaConf.merge(
-            {"prices": _mapping(prices)} if prices.exists() else {},
-            _mapping(path),
-            OmegaConf.from_dotlist(list(overrides)),
-        )
-        values = OmegaConf.to_container(merged, resolve=True)
-    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        layers.append(OmegaConf.from_dotlist(list(overrides)))
+        values = OmegaConf.to_container(OmegaConf.merge(*layers))
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
+    if (dotted := _interpolated(values)) is not None:
+        raise ConfigError(f"{path}: {dotted}: ${{…}} is not filled in; write the value itself")
     return parse(values, str(path))
 
 
@@ -247,20 +248,34 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def _mapping(path: Path) -> Any:
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # Its YAML takes 1e-3 for a number, dates for text, and a key that stands twice for a fault.
+        loaded = OmegaConf.load(path)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{where}: not valid YAML") from None
-    if not isinstance(values, dict):
+        problem = getattr(error, "problem", None) or "unreadable"
+        raise ConfigError(f"{path}{where}: not valid YAML ({problem})") from None
+    except (OSError, ValueError, RecursionError, OmegaConfBaseException) as error:
+        raise ConfigError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+    if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: must hold a mapping of keys to values")
-    return values
+    return loaded
+
+
+def _interpolated(values: Any, key: str = "") -> str | None:
+    """The dotted key of the first text that asks for something to be filled in: it might be a secret."""
+    if isinstance(values, str):
+        return key if "${" in values else None
+    inner = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    found = (_interpolated(value, f"{key}.{name}".lstrip(".")) for name, value in inner)
+    return next((dotted for dotted in found if dotted is not None), None)
 
 
 def _describe(fault: Any) -> str:

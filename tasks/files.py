@@ -96,6 +96,18 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not valid JSON ({error}); restore it with `dvc checkout` or `git checkout`") from None
 
 
+def read_object(path: Path, *keys: str) -> dict[str, Any]:
+    """Parse a JSON file that holds an object with at least ``keys``.
+
+    Raises:
+        DataError: it is missing, not JSON, or holds something else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict) or not all(key in value for key in keys):
+        raise DataError(f"{path}: not what the loop writes; restore it with `git checkout` or `dvc checkout`")
+    return value
+
+
 def write_table(path: Path, table: pa.Table) -> None:
     """Write an Arrow table atomically as Parquet; equal tables give equal bytes."""
 
@@ -115,6 +127,19 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
         return pq.read_table(path, columns=columns, partitioning=None)
     except FileNotFoundError:
         raise DataError(f"{path}: missing; restore it with `dvc checkout`") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a readable Parquet file ({reason}); restore it with `dvc checkout`") from None
+
+
+def count_rows(path: Path) -> int:
+    """Number of rows of a Parquet file.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        return int(pq.read_metadata(path).num_rows)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: not a readable Parquet file ({reason}); restore it with `dvc checkout`") from None

@@ -31,6 +31,9 @@ class Outcome:
     stage_seconds: dict[str, float] = field(default_factory=dict)
 
 
+_METRICS = ("labels", "accuracy", "nll", "ece")
+
+
 @dataclass
 class _Bill:
     money_labels: float = 0.0
@@ -58,7 +61,7 @@ def history(workspace: Workspace) -> list[Outcome]:
             for used in [entry["used"], *entry.get("discarded", [])]:
                 bill.add(used)
         if "train" in stages:
-            outcomes.append(_outcome(number, files.read_json(folder / "metrics.json"), stages, bill))
+            outcomes.append(_outcome(number, files.read_object(folder / "metrics.json", *_METRICS), stages, bill))
     return outcomes
 
 

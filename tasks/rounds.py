@@ -78,7 +78,7 @@ def rounds(workspace: Workspace) -> list[int]:
 def decision(workspace: Workspace, round_: int) -> dict[str, Any] | None:
     """What the policies decided after a round, or None before they did."""
     path = workspace.round_dir(round_) / "decision.json"
-    return files.read_json(path) if path.exists() else None
+    return files.read_object(path, "action", "reason", "policy", "numbers") if path.exists() else None
 
 
 def goes_on(workspace: Workspace, round_: int) -> bool:
@@ -104,7 +104,7 @@ def stored_config(workspace: Workspace) -> config.Config | None:
     """The configuration that the workspace's loop began with, or None before it began."""
     if not workspace.loop_file.exists():
         return None
-    return config.parse(files.read_json(workspace.loop_file).get("config"), str(workspace.loop_file))
+    return config.parse(files.read_object(workspace.loop_file, "config")["config"], str(workspace.loop_file))
 
 
 def load_config(workspace: Workspace) -> config.Config:

@@ -127,7 +127,7 @@ def input_digests(workspace: Workspace, stage: Stage, round_: int) -> dict[str, 
             )
         digests[name] = files.digest(path)
     # As stored, not as parsed: a key that a later release adds, with its default, changes nothing for a loop that runs.
-    settings = files.read_json(workspace.loop_file)["config"]
+    settings = files.read_object(workspace.loop_file, "config")["config"]
     return digests | {"config": files.digest_value({key: settings.get(key) for key in stage.params})}
 
 

@@ -3,9 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from tasks import loop
+from tasks import files, loop
+from tasks.errors import AnswerError
 from tasks.history import history
 from tasks.label.answers import answer_file
 from tasks.rounds import Workspace, decision, holder, rounds, stored_config
@@ -53,8 +52,12 @@ def _situation(workspace: Workspace, labeler: str) -> tuple[str, str | None, str
     if step.name != "label":
         return "ready", None, "frugal open"
     folder = workspace.round_dir(step.round)
-    wanted = pq.read_metadata(folder / "selected.parquet").num_rows
-    if answer_file(workspace, step.round) is None:
+    wanted = files.count_rows(folder / "selected.parquet")
+    try:
+        answered = answer_file(workspace, step.round)
+    except AnswerError as error:
+        return "waiting", str(error), "frugal close"
+    if answered is None:
         name = workspace.relative(folder)
         return "waiting", f"{wanted} labels for {name}/tasks.jsonl in {name}/labels.csv", "frugal close"
     return "waiting", f"`frugal close`: the answers to {wanted} tasks have arrived", "frugal close"

@@ -1,6 +1,7 @@
 """The command as its users meet it, as far as no server is needed."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -186,6 +187,59 @@ def test_stage_runs_once_and_is_then_up_to_date(workspace: Workspace) -> None:
 )
 def test_wrong_stage_is_refused(workspace: Workspace, arguments: list[str], words: list[str]) -> None:
     check_refused(frugal("stage", *arguments, "--workspace", workspace.root), *words)
+
+
+def test_misspelt_command_line_is_one_line(workspace: Workspace) -> None:
+    check_refused(frugal("run", "--worskpace", "x"), "--worskpace", "frugal run --help")
+    check_refused(frugal("stage", "train", "--round", "two"), "two")
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "/proc/nowhere/w"])
+def test_folder_that_cannot_be_made_is_one_line(name: str) -> None:
+    check_refused(frugal("init", name), name[:10])
+
+
+def test_answers_that_nobody_waits_for_are_refused(workspace: Workspace, asking: Workspace, tmp_path: Path) -> None:
+    answers = tmp_path / "a.csv"
+    ids = column(asking.round_dir(0) / "selected.parquet", "id")
+    answers.write_text("id,label,status\n" + "".join(f"{id_},,skipped\n" for id_ in ids))
+    before = contents(asking.root)
+    check_refused(frugal("close", "--workspace", asking.root, "--answers", answers), "every item was skipped")
+    assert contents(asking.root) == before
+    (asking.round_dir(0) / "labels.jsonl").write_text("mine")
+    answers.write_text("id,label\n" + "".join(f"{id_},bee\n" for id_ in ids))
+    check_refused(frugal("close", "--workspace", asking.root, "--answers", answers), "labels.jsonl: other answers")
+    assert (asking.round_dir(0) / "labels.jsonl").read_text() == "mine"
+
+
+def test_oracle_loop_takes_no_answers(tmp_path: Path) -> None:
+    place = make_workspace(tmp_path / "o", record={"git": "off", "dvc": False, "mlflow": False})
+    while (step := loop.next_step(place)) is not None and step.name != "label":
+        loop.run(place, step)
+    check_refused(frugal("close", "--workspace", place.root, "--answers", "a.csv"), "a.csv", "takes no files")
+
+
+@pytest.mark.parametrize(
+    "name", ["loop.json", "rounds/000/cost.json", "rounds/000/decision.json", "rounds/000/metrics.json"]
+)
+def test_damaged_state_is_named(tmp_path: Path, name: str) -> None:
+    workspace = finish(begin(tmp_path / "w", "loop.rounds=1"))
+    (workspace.root / "data" / name).write_text("{}")
+    check_refused(frugal("status", "--workspace", workspace.root), name, "not what the loop writes")
+
+
+def test_status_tells_who_is_at_work(tmp_path: Path) -> None:
+    workspace = finish(begin(tmp_path / "w", "loop.rounds=1"))
+    with held(workspace):
+        told = json.loads(frugal("status", "--json", "--workspace", workspace.root).output)
+    assert told["state"] == "running"
+    assert str(os.getpid()) in told["waits_for"]
+
+
+def test_nothing_is_scored_after_the_last_round(tmp_path: Path) -> None:
+    workspace = finish(begin(tmp_path / "w", "loop.rounds=1"))
+    refused = frugal("stage", "infer", "--round", "0", "--workspace", workspace.root)
+    check_refused(refused, "the loop did not go on")
 
 
 def test_full_disk_is_one_line(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

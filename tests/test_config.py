@@ -58,7 +58,11 @@ def test_stored_configuration_reads_back_equal(conf: Path) -> None:
         ("loop=5", r"loop: "),
         ("seed=-1", r"seed: "),
         ("rounds", r"'rounds': an override is written key=value"),
-        ("train.lr=${nope}", r"mine\.yaml: "),
+        ("train.lr=${nope}", r"train\.lr: \$\{…\} is not filled in"),
+        ("dataset.root=${oc.env:HOME}", r"dataset\.root: \$\{…\} is not filled in"),
+        ("dataset.classes=['${oc.env:HOME}',b]", r"dataset\.classes\.0: "),
+        ("dataset.image_size=1000000", r"dataset\.image_size: "),
+        pytest.param("seed=" + "9" * 5000, r"mine\.yaml: ", id="huge seed"),
     ],
 )
 def test_impossible_values_are_named_with_their_key(conf: Path, override: str, message: str) -> None:
@@ -71,7 +75,20 @@ def test_every_fault_is_told_at_once(conf: Path) -> None:
         config.load(conf, ("loop.rounds=0", "seed=-1"))
 
 
-@pytest.mark.parametrize("text", ["name: [", "- a\n- b\n", "name: x\n\tloop: 1\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: [",
+        "- a\n- b\n",
+        "name: x\n\tloop: 1\n",
+        "name: x\nloop: {rounds: 3}\nloop: {initial: 5}\n",
+        "train: &a {x: *a}",
+        "[" * 3000,
+        "name: !!python/object/apply:os.getcwd []",
+        "seed: " + "9" * 5000,
+    ],
+    ids=["open", "list", "tab", "twice", "loop", "deep", "object", "huge"],
+)
 def test_broken_yaml_names_the_file(conf: Path, text: str) -> None:
     conf.write_text(text)
     with pytest.raises(ConfigError, match=r"mine\.yaml"):
@@ -97,6 +114,11 @@ def test_differences_name_dotted_keys() -> None:
 def test_shipped_configurations_are_valid(path: Path) -> None:
     if path.name not in ("prices.yaml", "rounds.yaml"):
         assert config.load(path).name == path.stem
+
+
+def test_scientific_numbers_are_numbers_in_files_as_in_overrides(conf: Path) -> None:
+    conf.write_text("name: mine\ntrain: {lr: 1e-3}\n")
+    assert config.load(conf).train.lr == config.load(conf, ("train.lr=1e-3",)).train.lr == 0.001
 
 
 def test_bare_off_is_the_word_off(conf: Path) -> None:

@@ -16,7 +16,7 @@ def decoded(picture: Image.Image | None, path: Path, channels: int = 3, size: in
     if picture is not None:
         picture.save(path, **options)
     config = configuration(channels=channels, image_size=size).dataset
-    return decode.reader([str(path)], lambda row: f"item {row}", config)(0, 1)[0]
+    return decode.reader([str(path)], lambda row: f"item {row}", config)(np.array([0]))[0]
 
 
 def noise(width: int, height: int) -> Image.Image:
@@ -115,6 +115,6 @@ def test_first_damaged_item_of_a_chunk_is_named(tmp_path):
     paths = [str(tmp_path / f"{name}.png") for name in "abcd"]
     read = decode.reader(paths, lambda row: f"item {row}", configuration(image_size=8).dataset)
 
-    assert read(2, 3).shape == (1, 3, 8, 8)
+    assert read(np.array([2, 0])).shape == (2, 3, 8, 8)
     with pytest.raises(DataError, match="item 1:"):
-        read(0, 4)
+        read(np.arange(4))

@@ -147,6 +147,35 @@ def test_held_out_image_without_a_class_is_refused(workspace, root):
     refused(workspace, r"test/g\.png: no label", **settings(root))
 
 
+def test_limit_takes_of_every_class_though_ids_are_sorted_by_class(tmp_path, root):
+    for name in ("cat", "dog"):
+        for number in range(20):
+            image(root / "many" / name / f"{number:02d}.png", number)
+    workspace = built(tmp_path / "w", **settings(root, pool="many", limit=10))
+
+    assert len(pool_ids(workspace)) == 10
+    assert {id_.split("/")[1] for id_ in pool_ids(workspace)} == {"cat", "dog"}
+    kept = [int(id_[-6:-4]) for id_ in pool_ids(workspace)]
+    assert (store.load_items(workspace, "pool").array == pixels(*kept)).all()
+
+
+@pytest.mark.parametrize("name", ["cow ", " cow", "cow\u00a0"])
+def test_class_folder_with_outer_spaces_is_refused(workspace, root, name):
+    image(root / "train" / name / "g.png")
+    refused(workspace, rf"train/{name}: class '.*cow.*' begins or ends with white space", **settings(root))
+
+
+def test_id_with_outer_spaces_is_refused(workspace, root):
+    (root / "train").rename(root / " train")
+    message = r"id ' train/cat/a\.PNG' begins or ends with white space"
+    refused(workspace, message, **settings(root, pool=" train"))
+
+
+def test_given_class_with_outer_spaces_is_refused(workspace, root):
+    message = "class 'cow ' begins or ends with white space"
+    refused(workspace, message, **settings(root, classes=["cat", "dog", "cow "]))
+
+
 def test_folder_inside_a_class_folder_is_refused(workspace, root):
     image(root / "train" / "cat" / "more" / "g.png")
     refused(workspace, r"cat/more: a folder inside a class folder", **settings(root))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tasks.config import AugmentConfig
-from tasks.datasets.images import augment, normalise
+from tasks.datasets.images import augment, check_augment, normalise
 from tasks.errors import ConfigError
 
 MEAN, STD = (0.5, 0.25, 0.1), (0.2, 0.3, 0.4)
@@ -140,6 +140,12 @@ def test_half_precision_stays():
 def test_crop_as_large_as_the_image_is_refused():
     with pytest.raises(ConfigError, match=r"train\.augment\.crop: 5 pixels"):
         augment(ramp(), AugmentConfig(crop=5), generator())
+
+
+def test_crop_too_large_is_known_from_the_shape_alone():
+    check_augment(AugmentConfig(crop=4, flip=True), (2, 6, 5))
+    with pytest.raises(ConfigError, match=r"train\.augment\.crop: 5 pixels .* larger images than 6x5"):
+        check_augment(AugmentConfig(crop=5), (2, 6, 5))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -99,6 +99,23 @@ def test_csv_of_a_spreadsheet_is_read(tmp_path, root):
     assert pool_of(built(tmp_path / "w", **settings(root)))["id"] == ["a", 'b, or "B"']
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_spaces_around_fields_do_not_count(tmp_path, root, ending):
+    rows = [("images/2.png ", " c", "1\t"), ("images/1.png", "b ", "10\u00a0"), ("images/0.png", "a", " ")]
+    expected = built(tmp_path / "expected", **settings(root))
+    if ending == ".csv":
+        table(root / "spaced.csv", HEADER, *rows)
+    else:
+        pd.DataFrame(rows, columns=list(HEADER)).to_parquet(root / "spaced.parquet")
+
+    assert tree(built(tmp_path / "w", **settings(root, pool=f"spaced{ending}")).pool) == tree(expected.pool)
+
+
+def test_ids_that_differ_by_spaces_only_are_refused(workspace, root):
+    table(root / "train.csv", HEADER, ("images/0.png", "a", "1"), ("images/1.png", "a ", "1"))
+    refused(workspace, r"row 2 \(line 3\): id 'a' stands already in row 1", **settings(root))
+
+
 def test_dots_that_stay_inside_are_followed(tmp_path, root):
     table(root / "train.csv", HEADER, ("images/../images/./0.png", "a", "1"), ("images/1.png", "b", "10"))
 

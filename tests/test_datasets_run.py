@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import files, stages
-from tasks.datasets import arrays, run, store
+from tasks.datasets import arrays, run, store, tables
 from tasks.errors import ConfigError, DataError, DiskFullError
 from tests.datasets_helpers import begun, built, configuration, names, tree
 
@@ -59,10 +59,10 @@ def test_loop_starts_with_nothing_labelled_and_no_scores(digits):
     start = digits.pool / "start"
     ids = pq.read_table(digits.pool / "manifest.parquet")["id"]
 
-    assert pq.read_table(start / "labeled.parquet").schema.equals(run.LABELED)
+    assert pq.read_table(start / "labeled.parquet").schema.equals(tables.LABELED)
     assert pq.read_table(start / "labeled.parquet").num_rows == 0
     assert pq.read_table(start / "unlabeled.parquet")["id"].equals(ids)
-    assert pq.read_table(start / "scores.parquet").schema.equals(run.SCORES)
+    assert pq.read_table(start / "scores.parquet").schema.equals(tables.SCORES)
     assert pq.read_table(start / "scores.parquet").num_rows == 0
 
 
@@ -80,13 +80,23 @@ def test_two_workspaces_hold_the_same_bytes(digits, tmp_path):
     assert _pool_files(other) == _pool_files(digits)
 
 
-def test_limit_keeps_the_first_items_of_the_pool(digits, tmp_path):
+def test_limit_keeps_the_items_of_the_smallest_hashes_in_their_order(digits, tmp_path):
     limited = built(tmp_path / "limited", name="digits", limit=20)
     ids = pq.read_table(limited.pool / "manifest.parquet")["id"].to_pylist()
+    everything = pq.read_table(digits.pool / "manifest.parquet")["id"].to_pylist()
+    hashes = sorted(hashlib.sha256(id_.encode()).digest() for id_ in everything)
 
-    assert ids == pq.read_table(digits.pool / "manifest.parquet")["id"].to_pylist()[:20]
+    assert ids == [id_ for id_ in everything if hashlib.sha256(id_.encode()).digest() <= hashes[19]]
+    oracles = [pq.read_table(where.pool / "oracle.parquet").to_pylist() for where in (limited, digits)]
+    assert oracles[0] == [row for row in oracles[1] if row["id"] in ids]
+    whole = store.load_items(digits, "pool")
+    assert np.array_equal(store.load_items(limited, "pool").array, whole.array[whole.rows(ids)])
     assert files.read_json(limited.pool / "pool.json")["held_out"] == 500
     assert store.load_items(limited, "pool").array.shape == (20, 1, 8, 8)
+
+
+def test_limit_above_the_size_of_the_pool_keeps_all_of_it(digits, tmp_path):
+    assert _pool_files(built(tmp_path / "limited", name="digits", limit=5000)) == _pool_files(digits)
 
 
 def test_rerun_replaces_the_files_and_keeps_those_of_others(digits):

@@ -1,12 +1,12 @@
 """The decoded items: found, rebuilt, and never mistaken for others."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks import files
 from tasks.datasets import digits as digits_module
@@ -73,15 +73,34 @@ def test_items_are_not_decoded_again_after_the_pool_stage(digits, monkeypatch):
     assert store.load_items(digits, "test").array.shape == (500, 1, 8, 8)
 
 
-def test_large_array_is_mapped_from_its_file(digits, monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1000))
-    mapped = store.load_items(digits, "pool").array
+@pytest.mark.parametrize("split", ["pool", "test"])
+def test_items_are_mapped_from_their_file_and_not_copied(digits, split):
+    array = store.load_items(digits, split).array
 
-    assert isinstance(mapped, np.memmap)
-    monkeypatch.undo()
-    kept = store.load_items(digits, "pool").array
-    assert not isinstance(kept, np.memmap)
-    assert np.array_equal(mapped, kept)
+    assert isinstance(array, np.memmap)
+    assert not array.flags.writeable
+    assert np.array_equal(array, np.load(_array_file(digits, split)))
+
+
+@given(st.integers(1, 60), st.lists(st.integers(0, 59), max_size=60))
+def test_rows_are_the_same_whichever_side_is_hashed(size, asked):
+    ids = pa.array([f"x/{number}" for number in range(size)])
+    wanted = [number % size for number in asked]
+
+    assert store.Items(ids, np.zeros((size, 1, 1, 1), np.uint8)).rows([f"x/{n}" for n in wanted]).tolist() == wanted
+
+
+def test_few_rows_of_a_large_pool_take_little_memory():
+    ids = pa.array([f"x/{number:07d}" for number in range(300_000)])
+    items = store.Items(ids, np.zeros((1, 1, 1, 1), np.uint8))
+    pool, before = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        assert items.rows(["x/0299999", "x/0000005"]).tolist() == [299_999, 5]
+    finally:
+        pa.set_memory_pool(before)
+
+    assert pool.max_memory() < 1_000_000
 
 
 @pytest.mark.parametrize("damage", ["absent", "cut", "longer", "empty", "text", "shape", "dtype", "pickle"])

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from tasks.errors import ConfigError
-from tasks.infer.forward import log_probabilities
 from tasks.infer.scoring import score_items
 from tasks.infer.uncertainty import entropy
 from tasks.models import ceal_cnn
+from tasks.models.forward import log_probabilities
 from tests.model_helpers import examples, view
 
 

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tasks import files
 from tasks.cost.ledger import Usage
-from tasks.datasets.run import SCORES
+from tasks.datasets.tables import SCORES
 from tasks.errors import ConfigError, DataError, FrugalError
 from tasks.infer import run as stage
+from tasks.models import stored
 from tasks.rounds import Workspace
 from tests.model_helpers import POOL_ITEMS, digits_workspace, label, pool_ids, train
 
@@ -81,6 +83,42 @@ def test_scope_none_carries_on_what_is_still_unlabelled_and_runs_no_model(traine
     assert (usage.items_scored, usage.forward_passes, usage.device_s) == (0, 0, {})
 
 
+def test_model_is_spelled_out_once_and_not_for_every_item(trained) -> None:
+    infer(trained)
+    column = cache(trained, 0)["model"]
+    assert column.type == pa.dictionary(pa.int32(), pa.string())
+    assert column.combine_chunks().dictionary.to_pylist() == [stored.read_card(trained.round_dir(0))["digest"]]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int32(), pa.string())])
+def test_scope_none_carries_on_several_models_with_the_same_bytes_each_time(trained, kind) -> None:
+    infer(trained)
+    path = trained.round_dir(0) / "scores.parquet"
+    before = cache(trained, 0)
+    models = pa.array([f"{number % 3:064d}" for number in range(len(before))]).cast(kind)
+    pq.write_table(before.set_column(3, "model", models), path, row_group_size=7)
+    label(trained, 1, 30, infer_scope="none")
+    infer(trained, 1)
+    first = (trained.round_dir(1) / "scores.parquet").read_bytes()
+    infer(trained, 1)
+    assert (trained.round_dir(1) / "scores.parquet").read_bytes() == first
+    assert cache(trained, 1).schema.equals(SCORES)
+    assert cache(trained, 1)["model"].to_pylist() == models.to_pylist()[10:]
+
+
+def test_full_scope_reads_no_more_of_the_cache_than_it_needs(trained, monkeypatch) -> None:
+    asked: dict[str, list[str] | None] = {}
+    read = files.read_table
+
+    def spy(path: Path, columns: list[str] | None = None) -> pa.Table:
+        asked[path.name] = columns
+        return read(path, columns)
+
+    monkeypatch.setattr(files, "read_table", spy)
+    infer(trained)
+    assert asked["scores.parquet"] == ["id", "times_scored"]
+
+
 def test_scope_none_at_the_start_gives_an_empty_cache(trained) -> None:
     label(trained, 0, 20, infer_scope="none")
     infer(trained)
@@ -111,6 +149,6 @@ def test_score_that_is_not_finite_is_refused_with_its_id(trained, monkeypatch) -
         return np.where(np.arange(len(batch)) == 3, np.nan, 0.5)
 
     monkeypatch.setattr("tasks.infer.uncertainty.entropy", broken)
-    with pytest.raises(FrugalError, match=f"item '{pool_ids(trained)[23]}' has the score nan"):
+    with pytest.raises(FrugalError, match=f"item '{pool_ids(trained)[23]}' has the score nan.*start a new loop with"):
         infer(trained)
     assert not (trained.round_dir(0) / "scores.parquet").exists()

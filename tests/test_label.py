@@ -137,6 +137,8 @@ JSONL_FAULTS = [
     ('{"id": "a", "label": "bee"\n', "row 1: not valid JSON"),
     ('["a", "bee"]\n', "row 1: must be a JSON object"),
     ('{"id": "a", "label": "bee"}\n\n{"id": "b", "label": "bee"}\n', "row 2: blank"),
+    ("[" * 100_000 + "\n", "row 1: not valid JSON"),
+    ('{"id": "a", "label": "bee", "annotator": "\\ud800"}\n', "row 1: holds a character that is not valid Unicode"),
     ('{"label": "bee"}\n', "row 1: no id"),
     ('{"id": "a", "label": null}\n', "row 1: no label"),
     ('{"id": "a", "label": "bee"}\n{"id": "a", "label": "cat"}\n', "row 2: 'a' was answered before"),

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+#: Packages of tasks/ that do one stage each, and those that they share.
+_STAGES = {"select", "label", "train", "infer", "policy"}
+_SHARED = {"models", "datasets", "cost"}
 _FORBIDDEN = {"prefect", "mlflow", "dvc", "flows"}
-#: Packages of tasks/ that a stage package may not be imported by.
+#: Modules of tasks/ on which everything else may stand.
 _BOTTOM = {"tasks.config", "tasks.errors", "tasks.files", "tasks.seeds", "tasks.progress", "tasks.registry"}
 
 
@@ -31,6 +34,30 @@ def test_bottom_modules_import_only_each_other(name: str) -> None:
     path = Path(name.replace(".", "/") + ".py")
     ours = {module for module in imported(path) if module.startswith("tasks.")}
     assert all(any(module == bottom or module.startswith(f"{bottom}.") for bottom in _BOTTOM) for module in ours)
+
+
+def packages(path: Path) -> set[str]:
+    """The packages inside of tasks/ from which a file imports."""
+    return {name.split(".")[1] for name in imported(path) if name.startswith("tasks.")}
+
+
+@pytest.mark.parametrize("stage", sorted(_STAGES))
+def test_stages_do_not_import_each_other(stage: str) -> None:
+    found = {str(path): packages(path) & (_STAGES - {stage}) for path in Path("tasks", stage).rglob("*.py")}
+    assert {path: others for path, others in found.items() if others} == {}
+
+
+@pytest.mark.parametrize("package", sorted(_SHARED))
+def test_what_stages_share_imports_no_stage(package: str) -> None:
+    found = {str(path): packages(path) & _STAGES for path in Path("tasks", package).rglob("*.py")}
+    assert {path: stages for path, stages in found.items() if stages} == {}
+
+
+def test_no_package_imports_the_run_module_of_another() -> None:
+    runs = {f"tasks.{path.parent.name}.run" for path in Path("tasks").glob("*/run.py")}
+    found = {str(path): imported(path) & runs for path in Path("tasks").glob("*/*.py")}
+    assert runs >= {"tasks.datasets.run", "tasks.infer.run"}
+    assert {path: names for path, names in found.items() if names} == {}
 
 
 @pytest.mark.parametrize("path", sorted(Path("flows").rglob("*.py")), ids=str)

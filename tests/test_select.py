@@ -1,7 +1,10 @@
 import json
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +13,7 @@ from tasks import files
 from tasks.cost.ledger import Usage
 from tasks.errors import ConfigError
 from tasks.rounds import Workspace
-from tasks.select import top_k, uniform
+from tasks.select import initial, order, top_k, uniform
 from tasks.select.choice import Candidates
 from tasks.select.order import random_keys, smallest
 from tasks.select.run import run
@@ -60,10 +63,10 @@ def test_selection_is_distinct_complete_and_the_best(values: list[float], data: 
 @given(scores, st.randoms(use_true_random=False), st.data())
 def test_order_of_rows_does_not_matter(values: list[float], shuffle: object, data: st.DataObject) -> None:
     size = data.draw(st.integers(0, len(values)))
-    order = list(range(len(values)))
-    shuffle.shuffle(order)  # type: ignore[attr-defined]
+    rows = list(range(len(values)))
+    shuffle.shuffle(rows)  # type: ignore[attr-defined]
     plain = candidates(values)
-    mixed = Candidates(plain.ids.take(pa.array(order, pa.int64())), plain.scores[order], SEED)
+    mixed = Candidates(plain.ids.take(pa.array(rows, pa.int64())), plain.scores[rows], SEED)
     for select in (top_k.select, uniform.select):
         first = plain.ids.take(select(plain, size).positions)
         second = mixed.ids.take(select(mixed, size).positions)
@@ -88,6 +91,65 @@ def test_smallest_takes_all_when_all_are_asked_for() -> None:
 def test_keys_depend_on_the_seed() -> None:
     ids = pa.array(["a", "b"])
     assert random_keys(ids, SEED).tolist() != random_keys(ids, np.random.SeedSequence(8)).tolist()
+
+
+def test_keys_do_not_depend_on_the_slices_in_which_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = pa.array([f"x/{number}" for number in range(25)])
+    whole = random_keys(ids, SEED)
+    monkeypatch.setattr(order, "_SLICE", 10)
+    assert random_keys(ids, SEED).tolist() == whole.tolist()
+    assert random_keys(ids.slice(20), SEED).tolist() == whole[20:].tolist()
+    assert random_keys(ids[:0], SEED).shape == (0,)
+
+
+def test_keys_of_a_large_pool_are_made_without_all_ids_as_strings_at_once() -> None:
+    ids = pa.array([f"x/{number:07d}" for number in range(400_000)])
+    tracemalloc.start()
+    try:
+        keys = random_keys(ids, SEED)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < keys.nbytes + 20_000_000
+
+
+def test_initial_pool_is_what_random_selection_draws_and_ends_with_the_pool(workspace: Workspace) -> None:
+    few = candidates([0.0] * 5)
+    chosen = initial.uniform(workspace, few, 9)
+    assert chosen.positions.tolist() == uniform.select(few, 9).positions.tolist()
+    assert chosen.origins == ["initial"] * 5
+
+
+def test_only_the_needed_columns_of_the_cache_are_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, list[str] | None] = {}
+    read = files.read_table
+
+    def spy(path: Path, columns: list[str] | None = None) -> pa.Table:
+        asked[path.name] = columns
+        return read(path, columns)
+
+    monkeypatch.setattr(files, "read_table", spy)
+    write_plan(workspace, 0, query_size=9, strategy="random")
+    run(workspace, 0, Usage())
+    assert asked["scores.parquet"] == ["id", "score", "proposal", "confidence"]
+
+
+def test_uris_of_the_chosen_are_found_without_hashing_the_whole_manifest(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[int] = []
+    index_in = pc.index_in
+
+    def spy(values: pa.Array, *, value_set: pa.Array) -> pa.Array:
+        hashed.append(len(value_set))
+        return index_in(values, value_set=value_set)
+
+    monkeypatch.setattr(pc, "index_in", spy)
+    write_plan(workspace, 0, query_size=9, strategy="random")
+    run(workspace, 0, Usage())
+    assert hashed == [0, 9]
+    tasks = [json.loads(line) for line in (workspace.round_dir(0) / "tasks.jsonl").read_text().splitlines()]
+    assert [task["uri"] for task in tasks] == [f"{task['id']}.png" for task in tasks]
 
 
 def test_first_round_draws_the_initial_pool(workspace: Workspace) -> None:

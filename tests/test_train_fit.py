@@ -17,7 +17,7 @@ from tasks.errors import ConfigError, FrugalError
 from tasks.models import ceal_cnn, linear, resnet18
 from tasks.train import fit as fitting
 from tasks.train.examples import Examples
-from tasks.train.fit import fit
+from tasks.train.fit import check_batches, fit
 from tasks.train.schedule import learning_rate
 from tests.model_helpers import examples, quick, view
 
@@ -85,6 +85,16 @@ def test_batch_normalisation_with_single_items_is_refused(count, batch_size) -> 
         fit(build, examples(count), None, quick(batch_size=batch_size), view(), 0)
 
 
+@pytest.mark.parametrize(("count", "batch_size"), [(1, 8), (9, 1)])
+def test_single_items_are_refused_before_any_weight_is_made(count, batch_size) -> None:
+    with torch.device("meta"):
+        normalised, plain = resnet18.build((1, 8, 8), 2), CNN()
+    check_batches(plain, count, batch_size)
+    check_batches(normalised, 2, 2)
+    with pytest.raises(ConfigError, match=r"train\.batch_size"):
+        check_batches(normalised, count, batch_size)
+
+
 @pytest.mark.parametrize(("count", "batch_size"), [(1, 8), (3, 1)])
 def test_single_items_train_a_model_without_batch_normalisation(count, batch_size) -> None:
     fit(LINEAR, examples(count), None, quick(batch_size=batch_size), view(), 0)
@@ -111,7 +121,10 @@ def test_read_only_items_train_without_a_warning() -> None:
 
 
 def test_divergence_stops_with_epoch_and_learning_rate() -> None:
-    with pytest.raises(FrugalError, match=r"diverged in epoch \d+ at a learning rate of 1e\+38; lower train.lr"):
+    with pytest.raises(
+        FrugalError,
+        match=r"diverged in epoch \d+ at a learning rate of 1e\+38; start a new loop with a lower train\.lr",
+    ):
         fit(LINEAR, examples(), None, quick(optimizer="sgd", lr=1e38), view(), 0)
 
 

@@ -33,7 +33,7 @@ def _missing_in_mlflow(workspace: Workspace, finished: list[int]) -> bool:
             return True
         return loop.next_step(workspace) is None and not tracking.is_finished(workspace)
     except RecordError as away:
-        screen.print(f"[yellow]warning:[/] {away}")
+        screen.print(f"warning: {away}", style="yellow")
         return False
 
 
@@ -60,7 +60,7 @@ def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = Non
         try:
             _track(workspace, config, finished, outcomes, flow_run_id)
         except RecordError as away:
-            screen.print(f"[yellow]warning:[/] {away}")
+            screen.print(f"warning: {away}", style="yellow")
 
 
 def _unrecorded(workspace: Workspace, config: Config, finished: list[int]) -> list[int]:

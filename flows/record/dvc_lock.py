@@ -5,7 +5,7 @@ A stage's entry is a block of lines; here it is replaced or appended, in the byt
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,30 +17,39 @@ from tasks.errors import RecordError
 
 _HEADER = "schema: '2.0'\nstages:\n"
 _ENTRY = re.compile(r"^  (?=[^\s-])", re.MULTILINE)
+#: A line that is neither `key:`, `key: value` nor `- item` inside an entry: folded text, or damage.
+_ODD = re.compile(r"^(?!  .*:(?: |$)|  +- |\Z)", re.MULTILINE)
 
 
-def stages(path: Path) -> Mapping[str, Any]:
-    """The recorded stages by name; none before the first commit.
+def stages(path: Path, names: Iterable[str] | None = None) -> Mapping[str, Any]:
+    """The recorded ones of the named stages, or of all, by name; none before the first commit.
+
+    Of a file as DVC writes it only the named entries are parsed: the time does not grow with the rounds.
 
     Raises:
         RecordError: the file is damaged.
     """
     if not path.exists():
         return {}
-    status = path.stat()
-    return _stages(path, status.st_ino, status.st_mtime_ns, status.st_size)
+    try:
+        text = path.read_text(encoding="utf-8")
+        if names is None or not _is_plain(text) or _ODD.search(text, len(_HEADER)):
+            found = _parsed(text)
+            return found if names is None else {name: found[name] for name in names if name in found}
+        blocks = _blocks(text)
+        return _parsed(_HEADER + ("".join(blocks[name] for name in names if name in blocks) or "  {}\n"))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        raise RecordError(
+            f"{path}: damaged; restore it with `git checkout -- dvc.lock` and run the same command again"
+        ) from None
 
 
 @lru_cache(maxsize=4)
-def _stages(path: Path, inode: int, mtime_ns: int, size: int) -> Mapping[str, Any]:
-    try:
-        document = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-        found = document["stages"]
-        if isinstance(found, dict) and all(isinstance(entry, dict) for entry in found.values()):
-            return found
-    except (yaml.YAMLError, KeyError, TypeError):
-        pass
-    raise RecordError(f"{path}: damaged; restore it with `git checkout -- dvc.lock` and run the same command again")
+def _parsed(text: str) -> Mapping[str, Any]:
+    found = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"]  # noqa: S506
+    if not isinstance(found, dict) or not all(isinstance(entry, dict) for entry in found.values()):
+        raise TypeError
+    return found
 
 
 def put(path: Path, entries: Mapping[str, Any]) -> None:
@@ -57,12 +66,16 @@ def _is_plain(text: str) -> bool:
 
 
 def _spliced(text: str, entries: Mapping[str, Any]) -> str:
-    blocks = {}
-    for block in _ENTRY.split(text.removeprefix(_HEADER))[1:]:
-        blocks[block.partition(":\n")[0]] = f"  {block}"
+    blocks = _blocks(text)
     for name, entry in entries.items():
         blocks[name] = _dumps({"stages": {name: entry}}).removeprefix("stages:\n")
     return _HEADER + "".join(blocks.values())
+
+
+def _blocks(text: str) -> dict[str, str]:
+    """The lines of each entry by its name, in the file's order."""
+    found = _ENTRY.split(text.removeprefix(_HEADER))[1:]
+    return {block.partition(":\n")[0]: f"  {block}" for block in found}
 
 
 def _merged(text: str, entries: Mapping[str, Any], path: Path) -> str:

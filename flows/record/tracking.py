@@ -3,9 +3,13 @@
 Everything is written under explicit run ids through one client, so no thread or process depends on an "active run".
 A round's run carries the time of its creation on all of its points: written again after a crash they are the same
 points, so nothing is doubled. A tag, set last, says that the run is complete.
+
+A server that is away is asked once: for ``_AWAY_S`` seconds the functions here then refuse at once, with its words.
 """
 
+import math
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +29,13 @@ if TYPE_CHECKING:
 
 _MODEL = ("model.safetensors", "model.json")
 _LOOP, _KIND, _ROUND, _DONE = "frugal.loop_id", "frugal.kind", "frugal.round", "frugal.recorded"
+#: On the loop's run, set last: the round whose model was registered as `champion`.
+_CHAMPION = "frugal.champion"
+#: Seconds for which a server that was away is not asked again.
+_AWAY_S = 600.0
+
+#: When a server was found away, and what was said, by its address.
+_away: dict[str, tuple[float, str]] = {}
 
 prepare = tracking_store.prepare
 uri = tracking_store.uri
@@ -87,6 +98,25 @@ def record_round(
             client.set_tag(run.info.run_id, _DONE, "true")
 
 
+def is_finished(workspace: Workspace) -> bool:
+    """Whether the loop's run has ended and the model of its last round so far is registered; asks by one search.
+
+    Raises:
+        RecordError: MLflow is away.
+    """
+    numbers = rounds(workspace)
+    if not numbers or not tracking_store.exists(workspace):
+        return False
+    with _refusals(workspace):
+        client = connect(workspace)
+        experiment = client.get_experiment_by_name(load_config(workspace).name)
+        if experiment is None:
+            return False
+        wanted = f"tags.`{_LOOP}` = '{loop_id(workspace)}' and tags.`{_KIND}` = 'loop'"
+        runs = client.search_runs([experiment.experiment_id], wanted, max_results=1)
+        return any(_has_ended(run, numbers[-1]) for run in runs)
+
+
 def finish(workspace: Workspace) -> None:
     """End the loop's run and register the last round's model as `champion`; a second call changes nothing.
 
@@ -99,27 +129,43 @@ def finish(workspace: Workspace) -> None:
         last = rounds(workspace)[-1]
         if found.loop is None or last not in found.rounds:
             raise RecordError(f"{workspace.root}: round {last:03d} is not in MLflow yet; run the same command again")
+        if _has_ended(found.loop, last):
+            return
+        _register(client, workspace, last, found.rounds[last].info.run_id)
         if found.loop.info.status != "FINISHED":
-            _register(client, workspace, last, found.rounds[last].info.run_id)
             client.set_terminated(found.loop.info.run_id, "FINISHED")
+        client.set_tag(found.loop.info.run_id, _CHAMPION, f"{last:03d}")
+
+
+def _has_ended(loop: "Run", last: int) -> bool:
+    return loop.info.status == "FINISHED" and loop.data.tags.get(_CHAMPION) == f"{last:03d}"
 
 
 @contextmanager
 def _refusals(workspace: Workspace) -> Iterator[None]:
     tracking_store.quiet()
-    from mlflow.exceptions import MlflowException
+    when, reason = _away.get(uri(workspace), (-math.inf, ""))
+    if time.monotonic() - when < _AWAY_S:
+        raise _refused(workspace, reason)
+    from mlflow.exceptions import MlflowException, RestException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
+        tracking_store.reach(uri(workspace))
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         # An address may hold a password.
         reason = re.sub(r"://[^/@\s]+@", "://***@", reason)
-        raise RecordError(
-            f"{workspace.root}: MLflow refused the record: {reason}; "
-            "the rounds are unharmed, and the next run catches up"
-        ) from error
+        if tracking_store.is_server(uri(workspace)) and not isinstance(error, RestException):
+            _away[uri(workspace)] = time.monotonic(), reason
+        raise _refused(workspace, reason) from error
+
+
+def _refused(workspace: Workspace, reason: str) -> RecordError:
+    return RecordError(
+        f"{workspace.root}: MLflow refused the record: {reason}; the rounds are unharmed, and the next run catches up"
+    )
 
 
 def connect(workspace: Workspace) -> "MlflowClient":
@@ -196,7 +242,7 @@ def _register(client: "MlflowClient", workspace: Workspace, round_: int, run_id:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    known = list(client.search_model_versions(f"run_id = '{run_id}'"))
+    known = [version for version in client.search_model_versions(f"run_id = '{run_id}'") if version.name == name]
     if not known:
         source = f"{client.get_run(run_id).info.artifact_uri}/model"
         known = [client.create_model_version(name, source, run_id, tags={_LOOP: loop_id(workspace)})]

@@ -6,12 +6,15 @@ one for each release of MLflow, and copied into each new workspace.
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import warnings
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from tasks import files
 from tasks.rounds import Workspace
@@ -22,9 +25,12 @@ _QUIET = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_MODEL_CATALOG_URI": "",
     # A server that is away is told within seconds; the record is caught up later.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
+#: Seconds in which a server must take a connection; MLflow's own limit is for connecting and answering alike.
+_CONNECT_S = 3.0
+_PORTS = {"http": 80, "https": 443}
 _MAKE = """
 import sys
 from sqlalchemy import create_engine
@@ -59,12 +65,37 @@ def quiet() -> None:
 def warm_up() -> None:
     """Load MLflow, and have an empty database made if this machine has none; touches no workspace.
 
-    The first time on a machine this takes some ten seconds, mostly another process's: call it in a thread.
+    The first time on a machine this takes some ten seconds, mostly another process's; later only as long as the import.
+    Call it before a wait that hides it, such as that for the Prefect server.
     """
     quiet()
     if _is_local() and not _empty().exists():
         _make(_empty())
     import mlflow.tracking  # noqa: F401
+
+
+def is_server(tracking_uri: str) -> bool:
+    """Whether a machine answers at the address, and not a file of this one."""
+    return urlsplit(tracking_uri).hostname is not None
+
+
+def reach(tracking_uri: str) -> None:
+    """Find out within seconds whether a web server takes connections; other kinds of addresses are not tried.
+
+    Raises:
+        OSError: it does not.
+    """
+    address = urlsplit(tracking_uri)
+    if address.scheme not in _PORTS or not address.hostname:
+        return
+    if {address.scheme, "all"} & getproxies().keys() and not proxy_bypass(address.hostname):
+        return
+    try:
+        port = address.port or _PORTS[address.scheme]
+        socket.create_connection((address.hostname, port), timeout=_CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        place = address.netloc.rpartition("@")[2]
+        raise ConnectionError(f"no connection to {place}: {error}") from error
 
 
 def prepare(workspace: Workspace) -> None:

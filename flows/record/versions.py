@@ -69,7 +69,7 @@ def is_recorded(workspace: Workspace, round_: int) -> bool:
     Raises:
         RecordError: dvc.lock is damaged.
     """
-    locked = _locked(workspace)
+    locked = _locked(workspace, round_)
     for name in _stage_names(workspace, round_):
         stage = stages.BY_NAME[name.partition("@")[0]]
         outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
@@ -84,9 +84,7 @@ def md5s(workspace: Workspace, round_: int) -> dict[str, str]:
     Raises:
         RecordError: dvc.lock is damaged.
     """
-    locked = _locked(workspace)
-    names = [name for name in _stage_names(workspace, round_) if name in locked]
-    return {out["path"]: out["md5"] for name in names for out in locked[name]["outs"]}
+    return {out["path"]: out["md5"] for entry in _locked(workspace, round_).values() for out in entry["outs"]}
 
 
 @contextlib.contextmanager
@@ -121,16 +119,21 @@ def _commit(workspace: Workspace, names: list[str]) -> None:
     from dvc.repo import Repo, lock_repo
     from dvc.stage.serialize import to_lockfile
 
+    lock = workspace.root / "dvc.lock"
     with contextlib.chdir(workspace.root), Repo() as repo, lock_repo(repo):
-        found = load_file(repo, "dvc.yaml").stages
+        dvc_lock.stages(lock, names)  # damaged? DVC itself does not look into it below
+        project = load_file(repo, "dvc.yaml")
+        # Each stage is saved anew from its files. What dvc.lock holds of it is not wanted, and DVC's parser takes
+        # time for every round in it; so a fresh project is told that there is none.
+        project.__dict__["lockfile_contents"] = {}
         entries: dict[str, Any] = {}
         for name in names:
-            stage = found[name]
+            stage = project.stages[name]
             stage.save()
             stage.commit(relink=False)
             entries |= to_lockfile(stage)
-        dvc_lock.put(workspace.root / "dvc.lock", entries)
+        dvc_lock.put(lock, entries)
 
 
-def _locked(workspace: Workspace) -> Mapping[str, Any]:
-    return dvc_lock.stages(workspace.root / "dvc.lock")
+def _locked(workspace: Workspace, round_: int) -> Mapping[str, Any]:
+    return dvc_lock.stages(workspace.root / "dvc.lock", _stage_names(workspace, round_))

@@ -67,8 +67,7 @@ def entry(round_dir: Path, stage: str) -> dict[str, Any] | None:
 def ledger(round_dir: Path) -> dict[str, Any]:
     """The round's whole cost.json; empty before its first stage is done."""
     path = round_dir / "cost.json"
-    book: dict[str, Any] = files.read_json(path) if path.exists() else {"stages": {}}
-    return book
+    return files.read_object(path, "stages") if path.exists() else {"stages": {}}
 
 
 def write_entry(

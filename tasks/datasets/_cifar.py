@@ -32,4 +32,4 @@ def load(config: DatasetConfig, places: list[Path], title: str, folder: str, arc
 
 def _split(config: DatasetConfig, part: str, dataset: Any) -> Split:
     images = dataset.data.transpose(0, 3, 1, 2)
-    return _torchvision.split(config.name, part, dataset.targets, lambda start, stop: images[start:stop])
+    return _torchvision.split(config.name, part, dataset.targets, lambda rows: images[rows])

@@ -40,4 +40,4 @@ def _split(config: DatasetConfig, part: str, dataset: Any) -> Split:
     labels = dataset.targets.numpy()
     if len(images) != len(labels):
         raise DataError(f"{config.name}: {len(images)} images but {len(labels)} labels in {part}; fetch the data anew")
-    return _torchvision.split(config.name, part, labels, lambda start, stop: images[start:stop])
+    return _torchvision.split(config.name, part, labels, lambda rows: images[rows])

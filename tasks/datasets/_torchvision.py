@@ -141,7 +141,9 @@ def _impatient() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def split(name: str, part: str, labels: npt.ArrayLike, read: Callable[[int, int], npt.NDArray[np.uint8]]) -> Split:
+def split(
+    name: str, part: str, labels: npt.ArrayLike, read: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]
+) -> Split:
     """A published part in its own order: ids such as train/00012."""
     known: npt.NDArray[np.int64] = np.asarray(labels, np.int64)
     width = len(str(len(known) - 1))

@@ -49,7 +49,7 @@ def write(target: Path, split: Split, shape: tuple[int, ...]) -> Decoded:
         np.lib.format.write_array_header_1_0(stream, header)
         for start in range(0, total, step):
             stop = min(start + step, total)
-            items = np.ascontiguousarray(split.read(start, stop))
+            items = np.ascontiguousarray(split.read(np.arange(start, stop)))
             if items.shape != (stop - start, *shape) or items.dtype != np.uint8:
                 raise TypeError(f"read gave {items.dtype} {items.shape}, not uint8 {(stop - start, *shape)}")
             sha256.extend(hashlib.sha256(item).hexdigest() for item in items)

@@ -20,8 +20,8 @@ _MODES = {1: "L", 3: "RGB"}
 
 def reader(
     paths: Sequence[str], where: Callable[[int], str], config: DatasetConfig
-) -> Callable[[int, int], npt.NDArray[np.uint8]]:
-    """A function (start, stop) → uint8 array (n, channels, image_size, image_size) that decodes files in threads.
+) -> Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]:
+    """A function (rows) → uint8 array (n, channels, image_size, image_size) that decodes files in threads.
 
     Args:
         paths: one file an item.
@@ -31,17 +31,17 @@ def reader(
     The function raises DataError if a file is missing, damaged, or too large to be safe.
     """
 
-    def read(start: int, stop: int) -> npt.NDArray[np.uint8]:
-        items = np.empty((stop - start, config.channels, config.image_size, config.image_size), np.uint8)
+    def read(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        items = np.empty((len(rows), config.channels, config.image_size, config.image_size), np.uint8)
 
-        def fill(row: int) -> None:
-            items[row] = _decode(paths[start + row], where(start + row), config.channels, config.image_size)
+        def fill(position: int, row: int) -> None:
+            items[position] = _decode(paths[row], where(row), config.channels, config.image_size)
 
         # Set here and not in `fill`: Python's warning filters belong to the process, not to a thread.
         with warnings.catch_warnings(), ThreadPoolExecutor(_workers()) as pool:
             warnings.filterwarnings("ignore", module=r"PIL\.")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            done = [pool.submit(fill, row) for row in range(stop - start)]
+            done = [pool.submit(fill, position, row) for position, row in enumerate(rows.tolist())]
             try:
                 for future in done:
                     future.result()

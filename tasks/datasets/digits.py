@@ -37,5 +37,5 @@ def _split(
         ids=[ids[position] for position in positions],
         uris=[f"load_digits#{position}" for position in positions],
         labels=labels,
-        read=lambda start, stop: images[start:stop],
+        read=lambda rows: images[rows],
     )

@@ -39,6 +39,24 @@ def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...], device: to
         return scale.to(device, torch.float32), shift.to(device, torch.float32)
 
 
+def check_augment(config: AugmentConfig, shape: Sequence[int]) -> None:
+    """Refuse changes that images of this shape cannot take.
+
+    Args:
+        config: as for ``augment``.
+        shape: (channels, height, width) of one image.
+
+    Raises:
+        ConfigError: train.augment.crop is not smaller than the images.
+    """
+    _, height, width = shape
+    if config.crop >= min(height, width):
+        raise ConfigError(
+            f"train.augment.crop: {config.crop} pixels of reflection need larger images than {height}x{width}; "
+            "make it smaller"
+        )
+
+
 def augment(batch: Tensor, config: AugmentConfig, generator: torch.Generator) -> Tensor:
     """Change each image at random: flip, crop from reflected padding, contrast, brightness; the input stays as it is.
 
@@ -59,11 +77,7 @@ def augment(batch: Tensor, config: AugmentConfig, generator: torch.Generator) ->
     """
     if config == _NONE:
         return batch
-    if config.crop >= min(batch.shape[2:]):
-        raise ConfigError(
-            f"train.augment.crop: {config.crop} pixels of reflection need larger images than "
-            f"{batch.shape[2]}x{batch.shape[3]}; make it smaller"
-        )
+    check_augment(config, batch.shape[1:])
     draws = torch.rand(5, len(batch), generator=generator, device=generator.device).to(batch.device)
     if config.flip or config.crop:
         batch = _flip_and_crop(batch, config, draws[:3])

@@ -49,6 +49,8 @@ def source(config: DatasetConfig, pool: Listed, test: Listed) -> Source:
 
 def _check_classes(declared: Mapping[str, str], classes: Sequence[str], origin: str) -> None:
     for name, where in declared.items():
+        if name != name.strip():
+            raise DataError(f"{where}: class {name!r} begins or ends with white space, which no answer can; rename it")
         if name not in classes:
             known = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
             raise DataError(f"{where}: class {name!r} is not in {origin} ({known}); correct it or set dataset.classes")

@@ -14,7 +14,8 @@ _ENDINGS = (".csv", ".parquet")
 def load(config: DatasetConfig, places: list[Path]) -> Source:
     """The images that two manifests name, in the order of their rows.
 
-    dataset.pool and dataset.test may leave out the ending of the file. A blank label means unknown.
+    dataset.pool and dataset.test may leave out the ending of the file. White space around a field does not count, and
+    a blank label means unknown.
 
     Raises:
         DataError: a manifest is missing or damaged, or one of its rows is at fault; the row is named.
@@ -42,7 +43,7 @@ def _listing(root: Inside, file: Path, labelled: bool) -> listed.Listed:
     relative = [_filled(read, row, "path", value) for row, value in enumerate(read.values["path"])]
     ids = [_filled(read, row, "id", value) for row, value in enumerate(read.values.get("id", relative))]
     _check_unique(read, ids)
-    names = [_blank_to_none(value) for value in read.values.get("label", [None] * len(ids))]
+    names = [_stripped(value) for value in read.values.get("label", [None] * len(ids))]
     declared: dict[str, str] = {}
     for row, name in enumerate(names):
         if name is not None and name not in declared:
@@ -51,12 +52,12 @@ def _listing(root: Inside, file: Path, labelled: bool) -> listed.Listed:
     return listed.Listed(ids, relative, paths, names, declared, read.where)
 
 
-def _blank_to_none(value: str | None) -> str | None:
-    return None if value is None or not value.strip() else value
+def _stripped(value: str | None) -> str | None:
+    return (value or "").strip() or None
 
 
 def _filled(read: columns.Columns, row: int, column: str, value: str | None) -> str:
-    filled = _blank_to_none(value)
+    filled = _stripped(value)
     if filled is None:
         raise DataError(f"{read.where(row)}: blank {column}; fill it in or take the row out")
     return filled

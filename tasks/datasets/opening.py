@@ -1,9 +1,12 @@
 """From the configuration to a data set that is fit for a loop."""
 
+import hashlib
+import heapq
 import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -45,8 +48,9 @@ def open_source(workspace: Workspace, config: DatasetConfig) -> Source:
     """
     source: Source = registry.resolve(registry.DATASETS, config.name)(config, places(workspace, config))
     if config.limit is not None:
-        source = replace(source, pool=_first(source.pool, config.limit))
+        source = replace(source, pool=_limited(source.pool, config.limit))
     _check_classes(source, config)
+    _check_spaces(source, config)
     if not source.pool.ids or not source.test.ids:
         empty = "held-out set" if source.pool.ids else "pool"
         raise DataError(f"{config.name}: no items in the {empty}; correct dataset.root, dataset.pool or dataset.test")
@@ -56,8 +60,19 @@ def open_source(workspace: Workspace, config: DatasetConfig) -> Source:
     return source
 
 
-def _first(split: Split, limit: int) -> Split:
-    return Split(split.ids[:limit], split.uris[:limit], split.labels[:limit], split.read)
+def _limited(split: Split, limit: int) -> Split:
+    # Pools are often sorted by class, so the first items would not do; the hash of its id picks an item by nothing
+    # that matters, and on every machine alike.
+    def key(row: int) -> bytes:
+        return hashlib.sha256(split.ids[row].encode()).digest()
+
+    kept = np.array(sorted(heapq.nsmallest(limit, range(len(split.ids)), key)), np.int64)
+    return Split(
+        ids=[split.ids[row] for row in kept],
+        uris=[split.uris[row] for row in kept],
+        labels=split.labels[kept],
+        read=lambda rows: split.read(kept[rows]),
+    )
 
 
 def _check_classes(source: Source, config: DatasetConfig) -> None:
@@ -68,6 +83,16 @@ def _check_classes(source: Source, config: DatasetConfig) -> None:
     if len(source.classes) < 2:
         named = ", ".join(source.classes) or "none"
         raise DataError(f"{config.name}: needs two classes or more, found {named}; name them with dataset.classes")
+
+
+def _check_spaces(source: Source, config: DatasetConfig) -> None:
+    # People's answers are read without the white space around them.
+    for kind, texts in (("class", source.classes), ("id", source.pool.ids), ("id", source.test.ids)):
+        for text in texts:
+            if text != text.strip():
+                raise DataError(
+                    f"{config.name}: {kind} {text!r} begins or ends with white space, which no answer can; rename it"
+                )
 
 
 def _check_ids(source: Source, config: DatasetConfig) -> None:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,23 +16,10 @@ from tasks.datasets.opening import open_source
 from tasks.datasets.scratch import scratch
 from tasks.datasets.source import UNKNOWN, Source
 from tasks.datasets.store import SplitName, array_path
+from tasks.datasets.tables import LABELED, SCORES, UNLABELED
 from tasks.rounds import Workspace
 
 _SPLITS: tuple[SplitName, ...] = ("pool", "test")
-
-LABELED = pa.schema({"id": pa.string(), "label": pa.int64(), "round": pa.int32()})
-UNLABELED = pa.schema({"id": pa.string()})
-SCORES = pa.schema(
-    {
-        "id": pa.string(),
-        "score": pa.float64(),
-        "scored_round": pa.int32(),
-        "model": pa.string(),
-        "times_scored": pa.int32(),
-        "proposal": pa.int64(),
-        "confidence": pa.float64(),
-    }
-)
 
 
 def run(workspace: Workspace, config: DatasetConfig, accept: Callable[[Source], None] | None = None) -> None:
@@ -64,10 +50,6 @@ def run(workspace: Workspace, config: DatasetConfig, accept: Callable[[Source], 
         _install(folder, workspace.pool)
 
 
-def _known(source: Source) -> Any:
-    return source.pool.labels != UNKNOWN
-
-
 def _decode(building: Path, split: SplitName, source: Source) -> Decoded:
     items = source.pool if split == "pool" else source.test
     seen: list[Decoded] = []
@@ -77,7 +59,7 @@ def _decode(building: Path, split: SplitName, source: Source) -> Decoded:
 
 
 def _write_files(folder: Path, config: DatasetConfig, source: Source, decoded: dict[SplitName, Decoded]) -> str:
-    pool, test, known = source.pool, source.test, np.flatnonzero(_known(source))
+    pool, test, known = source.pool, source.test, np.flatnonzero(source.pool.labels != UNKNOWN)
     ids = pa.array(pool.ids, pa.string())
     manifest = pa.table({"id": ids, "uri": pool.uris, "sha256": decoded["pool"].sha256})
     held_out = pa.table(

@@ -20,8 +20,8 @@ class Split:
     uris: list[str]
     #: int64; index into the classes, UNKNOWN where nobody knows.
     labels: npt.NDArray[np.int64]
-    #: read(start, stop) → array of the items start..stop-1, shape (n, *shape), in the source's dtype.
-    read: Callable[[int, int], npt.NDArray[np.uint8]]
+    #: read(rows) → the items at these positions, int64 (n,), as an array (n, *shape).
+    read: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Source:
     """A pool and a held-out set of items of one shape."""
 
     classes: tuple[str, ...]
-    #: Of one item: (channels, height, width) for images.
+    #: Of one item: (channels, height, width).
     shape: tuple[int, ...]
     pool: Split
     test: Split

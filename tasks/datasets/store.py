@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,7 +28,7 @@ class PoolInfo:
 
     dataset: str
     classes: tuple[str, ...]
-    #: Of one item, such as (channels, height, width).
+    #: Of one item: (channels, height, width).
     shape: tuple[int, ...]
     dtype: str
     #: One number a channel, on the scale 0..1.
@@ -48,7 +47,7 @@ class Items:
 
     #: string, (n,).
     ids: pa.Array
-    #: uint8 (n, *shape), in memory or mapped read-only from a file.
+    #: uint8 (n, channels, height, width), read-only.
     array: npt.NDArray[np.uint8]
 
     def rows(self, ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> npt.NDArray[np.int64]:
@@ -60,12 +59,20 @@ class Items:
         wanted = ids if isinstance(ids, pa.Array | pa.ChunkedArray) else pa.array(ids, pa.string())
         if isinstance(wanted, pa.ChunkedArray):
             wanted = wanted.combine_chunks()
-        positions = pc.index_in(wanted.cast(pa.string()), value_set=self.ids)
+        positions = _positions(wanted.cast(pa.string()), self.ids)
         if positions.null_count:
             first = wanted[pc.index(positions.is_null(), True).as_py()].as_py()
             raise DataError(f"id {first!r} is not in the data set; restore the workspace's files with `dvc checkout`")
         found: npt.NDArray[np.int64] = positions.to_numpy(zero_copy_only=False).astype(np.int64)
         return found
+
+
+def _positions(wanted: pa.Array, ids: pa.Array) -> pa.Array:
+    # A hash table takes several times the room of its ids, so it is made of the few where they are few.
+    if len(wanted) > len(ids) // 8:
+        return pc.index_in(wanted, value_set=ids)
+    kept = pc.indices_nonzero(pc.is_in(ids, value_set=wanted))
+    return kept.take(pc.index_in(wanted, value_set=ids.take(kept)))
 
 
 def load_info(workspace: Workspace) -> PoolInfo:
@@ -93,6 +100,10 @@ def array_path(workspace: Workspace, split: SplitName, digest: str) -> Path:
 def load_items(workspace: Workspace, split: SplitName) -> Items:
     """The decoded items of a split, rebuilt from the data set where the kept array is absent or not whole.
 
+    They were decoded once into a file, which is mapped: where they fit in memory, the operating system's page cache
+    holds them after the first look, shared by all processes; where they do not, it holds what was used last. Rows are
+    copied where they are used.
+
     Raises:
         DataError: the data set is missing, damaged, or not the one that the manifest describes.
     """
@@ -106,9 +117,7 @@ def load_items(workspace: Workspace, split: SplitName) -> Items:
         array = arrays.open_whole(path, shape)
         if array is None:
             raise DataError(f"{path}: changed while it was written; run the same command again")
-    # A quarter leaves room for the model, its batches and whoever else is on the machine.
-    in_memory = array.nbytes < psutil.virtual_memory().available / 4
-    return Items(manifest["id"].combine_chunks(), np.array(array) if in_memory else array)
+    return Items(manifest["id"].combine_chunks(), array)
 
 
 def _rebuild(workspace: Workspace, split: SplitName, path: Path) -> None:

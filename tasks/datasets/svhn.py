@@ -27,4 +27,4 @@ def _both(datasets: Any, place: Path, download: bool) -> Any:
 
 def _split(config: DatasetConfig, part: str, dataset: Any) -> Split:
     images = dataset.data
-    return _torchvision.split(config.name, part, dataset.labels, lambda start, stop: images[start:stop])
+    return _torchvision.split(config.name, part, dataset.labels, lambda rows: images[rows])

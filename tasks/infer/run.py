@@ -1,5 +1,7 @@
 """INFER: what the model knows about the items that are still unlabelled."""
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -7,8 +9,8 @@ import pyarrow.compute as pc
 
 from tasks import files, registry
 from tasks.cost.ledger import Usage
-from tasks.datasets.run import SCORES
 from tasks.datasets.store import load_items
+from tasks.datasets.tables import SCORES
 from tasks.errors import ConfigError, FrugalError
 from tasks.infer.scoring import score_items
 from tasks.models import device as devices
@@ -31,20 +33,29 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     folder = workspace.round_dir(round_)
     scope = files.read_json(folder / "plan.json")["infer_scope"]["value"]
     ids = files.read_table(folder / "unlabeled.parquet", ["id"])["id"].combine_chunks()
-    cache = files.read_table(workspace.previous_dir(round_) / "scores.parquet")
-    rows = pc.index_in(ids, value_set=cache["id"].combine_chunks())
+    cache = workspace.previous_dir(round_) / "scores.parquet"
     if scope == "full":
-        table = _scored(workspace, round_, ids, _times_scored(cache, rows), usage)
+        table = _scored(workspace, round_, ids, _times_scored(cache, ids), usage)
     elif scope == "none":
-        table = cache.take(rows.drop_null()).select(SCORES.names).cast(SCORES)
+        table = _carried_on(cache, ids)
     else:
         raise ConfigError(f"{folder / 'plan.json'}: infer_scope is {scope!r}; known: full, none")
     files.write_table(folder / "scores.parquet", table)
 
 
-def _times_scored(cache: pa.Table, rows: pa.Array) -> npt.NDArray[np.int32]:
-    before = cache["times_scored"].combine_chunks().take(rows).fill_null(0)
+def _times_scored(path: Path, ids: pa.Array) -> npt.NDArray[np.int32]:
+    cache = files.read_table(path, ["id", "times_scored"])
+    before = cache["times_scored"].combine_chunks().take(_rows(cache, ids)).fill_null(0)
     return np.asarray(before, dtype=np.int32)
+
+
+def _carried_on(path: Path, ids: pa.Array) -> pa.Table:
+    cache = files.read_table(path, SCORES.names)
+    return cache.take(_rows(cache, ids).drop_null()).cast(SCORES).unify_dictionaries()
+
+
+def _rows(cache: pa.Table, ids: pa.Array) -> pa.Array:
+    return pc.index_in(ids, value_set=cache["id"].combine_chunks())
 
 
 def _scored(
@@ -65,7 +76,7 @@ def _scored(
         "id": ids,
         "score": scored.score,
         "scored_round": np.full(len(ids), round_, dtype=np.int32),
-        "model": pa.repeat(pa.scalar(card["digest"], pa.string()), len(ids)),
+        "model": pa.DictionaryArray.from_arrays(np.zeros(len(ids), dtype=np.int32), [card["digest"]]),
         "times_scored": times_before + np.int32(1),
         "proposal": scored.proposal,
         "confidence": scored.confidence,
@@ -78,5 +89,5 @@ def _check_finite(ids: pa.Array, scores: npt.NDArray[np.float64]) -> None:
     if len(wrong):
         raise FrugalError(
             f"item {ids[int(wrong[0])].as_py()!r} has the score {scores[wrong[0]]} ({len(wrong)} such items): "
-            "the model's outputs are not finite; lower train.lr, or set train.precision=fp32"
+            "the model's outputs are not finite; start a new loop with a lower train.lr, or with train.precision=fp32"
         )

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import nn
 
 from tasks import progress
-from tasks.infer.forward import log_probability_batches
+from tasks.models.forward import log_probability_batches
 from tasks.models.view import View
 
 Acquisition = Callable[[npt.NDArray[np.floating[Any]]], npt.NDArray[np.float64]]
@@ -39,7 +39,7 @@ def score_items(
 
     Args:
         model: on the view's device.
-        items: uint8, (N, *shape), in memory or memory-mapped.
+        items: uint8, (N, channels, height, width), in memory or memory-mapped.
         rows: positions in ``items``; may be empty.
         acquisition: log-probabilities, float32 (n, classes) → float64 (n,); see ``tasks.infer.uncertainty``.
         batch_size: items per forward pass.

@@ -3,10 +3,9 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from tasks.config import Config
 from tasks.errors import AnswerError, WaitingForLabels
@@ -47,10 +46,18 @@ def answer(workspace: Workspace, round_: int, ids: list[str], classes: list[str]
         raise WaitingForLabels(
             f"round {round_:03d}: {len(answers)} of {len(ids)} tasks answered in {folder}/{path.name}"
         )
-    given = {id_: label for id_, label in answers.items() if label is not None}
-    if not given:
+    check_some(path, answers)
+    return [label for id_ in ids if (label := answers[id_]) is not None]
+
+
+def check_some(path: Path, answers: Mapping[str, Label | None]) -> None:
+    """Refuse answers that skip everything.
+
+    Raises:
+        AnswerError: no item has a label.
+    """
+    if not any(answers.values()):
         raise AnswerError(f"{path}: every item was skipped; label at least one")
-    return [given[id_] for id_ in ids if id_ in given]
 
 
 def read(path: Path, ids: list[str], classes: list[str]) -> dict[str, Label | None]:
@@ -148,12 +155,14 @@ def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
             raise AnswerError(f"{path}, row {row}: blank; remove it")
         try:
             fields = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise AnswerError(f"{path}, row {row}: not valid JSON") from None
         if not isinstance(fields, dict):
             raise AnswerError(f'{path}, row {row}: must be a JSON object such as {{"id": …, "label": …}}')
-        yield row, {str(name): _text(value) for name, value in fields.items()}
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+        texts = {str(name): "" if value is None else str(value).strip() for name, value in fields.items()}
+        try:
+            "".join(texts.values()).encode()
+        except UnicodeEncodeError:
+            # JSON can escape half of a pair of surrogates, which is no character and cannot be stored.
+            raise AnswerError(f"{path}, row {row}: holds a character that is not valid Unicode") from None
+        yield row, texts

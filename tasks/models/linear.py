@@ -9,7 +9,7 @@ def build(shape: tuple[int, ...], classes: int) -> nn.Module:
     """One linear layer on the flattened item.
 
     Args:
-        shape: of one item, any number of axes.
+        shape: (channels, height, width) of one item.
         classes: number of classes; the model returns float logits (batch, classes).
     """
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), classes))

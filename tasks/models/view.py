@@ -26,12 +26,12 @@ class View:
     channels_last: bool = True
 
     def normalised(self, batch: Tensor) -> Tensor:
-        """uint8 items as float32, in the same shape."""
+        """uint8 items (n, channels, height, width) as float32, in the same shape."""
         return images.normalise(batch, self.mean, self.std)
 
     def laid_out(self, batch: Tensor) -> Tensor:
-        """``batch`` with its channels innermost if asked for, and if it has the four axes of images."""
-        if self.channels_last and batch.dim() == 4:
+        """``batch``, (n, channels, height, width), with its channels innermost if asked for."""
+        if self.channels_last:
             return batch.contiguous(memory_format=torch.channels_last)
         return batch
 

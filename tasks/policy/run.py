@@ -2,8 +2,6 @@
 
 from dataclasses import asdict
 
-import pyarrow.parquet as pq
-
 from tasks import files
 from tasks.config import Config
 from tasks.history import history
@@ -15,7 +13,7 @@ from tasks.rounds import Workspace, load_config
 def plan(workspace: Workspace, round_: int) -> None:
     """Write this round's decisions, each with its reason."""
     config = load_config(workspace)
-    unlabeled = pq.read_metadata(workspace.previous_dir(round_) / "unlabeled.parquet").num_rows
+    unlabeled = files.count_rows(workspace.previous_dir(round_) / "unlabeled.parquet")
     choices = {
         "query_size": query_size.fixed(history(workspace), config.loop, unlabeled),
         "strategy": _strategy(config, round_),
@@ -30,7 +28,7 @@ def plan(workspace: Workspace, round_: int) -> None:
 
 def decide(workspace: Workspace, round_: int) -> None:
     """Write whether another round follows, by which policy, and why."""
-    unlabeled = pq.read_metadata(workspace.round_dir(round_) / "unlabeled.parquet").num_rows
+    unlabeled = files.count_rows(workspace.round_dir(round_) / "unlabeled.parquet")
     made = stopping.decide(history(workspace), load_config(workspace).loop, unlabeled)
     files.write_json(workspace.round_dir(round_) / "decision.json", {"round": round_, **asdict(made)})
 

@@ -10,12 +10,13 @@ from tasks.errors import ConfigError
 from tasks.rounds import Workspace
 from tasks.select.choice import Candidates, Chosen
 from tasks.select.order import random_keys
+from tasks.select.uniform import draw
 
 
 def uniform(workspace: Workspace, candidates: Candidates, size: int) -> Chosen:
     """``size`` items, uniformly, without replacement."""
-    keys = random_keys(candidates.ids, candidates.seed)
-    return Chosen(np.argsort(keys, kind="stable")[:size], ["initial"] * size)
+    positions = draw(candidates, size)
+    return Chosen(positions, ["initial"] * len(positions))
 
 
 def class_balanced(workspace: Workspace, candidates: Candidates, size: int) -> Chosen:

@@ -19,7 +19,7 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     """Write selected.parquet (id, rank, score, origin) and tasks.jsonl of a round, as plan.json says."""
     folder, previous = workspace.round_dir(round_), workspace.previous_dir(round_)
     plan = files.read_json(folder / "plan.json")
-    cache = files.read_table(previous / "scores.parquet")
+    cache = files.read_table(previous / "scores.parquet", ["id", "score", "proposal", "confidence"])
     ids = files.read_table(previous / "unlabeled.parquet", ["id"])["id"].combine_chunks()
     rows = pc.index_in(ids, value_set=cache["id"].combine_chunks())
     seed = seed_sequence(load_config(workspace).seed, round_, "select")
@@ -58,7 +58,9 @@ def _write_selected(workspace: Workspace, round_: int, candidates: Candidates, c
 
 def _write_tasks(workspace: Workspace, round_: int, ids: pa.Array, cache: pa.Table, rows: pa.Array) -> None:
     manifest = files.read_table(workspace.pool / "manifest.parquet", ["id", "uri"])
-    uris = manifest["uri"].combine_chunks().take(pc.index_in(ids, value_set=manifest["id"].combine_chunks()))
+    # A hash table of the few chosen ids, not of the whole pool.
+    manifest = manifest.filter(pc.is_in(manifest["id"], value_set=ids)).combine_chunks()
+    uris = manifest["uri"].take(pc.index_in(ids, value_set=manifest["id"]))
     classes = files.read_json(workspace.pool / "pool.json")["classes"]
     proposals = cache["proposal"].combine_chunks().take(rows).to_pylist()
     confidences = cache["confidence"].combine_chunks().take(rows).to_pylist()

@@ -12,7 +12,7 @@ import numpy.typing as npt
 class Examples:
     """Labelled items; position i of both arrays speaks of the same item."""
 
-    #: uint8, (N, *shape); in memory or memory-mapped.
+    #: uint8, (N, channels, height, width); in memory or memory-mapped.
     items: npt.NDArray[np.uint8]
     #: int64, (N,), each in 0…classes-1.
     labels: npt.NDArray[np.int64]

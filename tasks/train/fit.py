@@ -14,8 +14,8 @@ from tasks import progress
 from tasks.config import TrainConfig
 from tasks.datasets import images
 from tasks.errors import ConfigError, FrugalError
-from tasks.infer.forward import log_probabilities
 from tasks.models.device import reproducible
+from tasks.models.forward import log_probabilities
 from tasks.models.view import View
 from tasks.train.evaluate import accuracy, nll
 from tasks.train.examples import Examples
@@ -59,7 +59,7 @@ def fit(
         progress.task("TRAIN", total * settings.epochs) as bar,
     ):
         model = view.placed(build())
-        _check_batches(model, total, settings.batch_size)
+        check_batches(model, total, settings.batch_size)
         forward = _compiled(model) if settings.compile else model
         optimizer = _optimizer(model, settings)
         autocast = view.autocast()
@@ -127,12 +127,24 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
 def _check_finite(loss: float, epoch: int, lr: float) -> None:
     if not math.isfinite(loss):
-        raise FrugalError(f"training diverged in epoch {epoch} at a learning rate of {lr:g}; lower train.lr")
+        raise FrugalError(
+            f"training diverged in epoch {epoch} at a learning rate of {lr:g}; start a new loop with a lower train.lr"
+        )
 
 
-def _check_batches(model: nn.Module, total: int, batch_size: int) -> None:
+def check_batches(model: nn.Module, items: int, batch_size: int) -> None:
+    """Refuse a training whose batches batch normalisation would refuse.
+
+    Args:
+        model: on any device, also "meta": only the kinds of its layers count.
+        items: how many are trained on; at least 1.
+        batch_size: as configured.
+
+    Raises:
+        ConfigError: the model has batch normalisation, and a batch would hold a single item.
+    """
     normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if normalises and min(total, batch_size) < 2:
+    if normalises and min(items, batch_size) < 2:
         raise ConfigError(
             "train: the model has batch normalisation, which needs two items in a batch; "
             "set train.batch_size to 2 or more, and loop.initial so that at least two items are trained on"

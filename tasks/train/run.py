@@ -13,9 +13,9 @@ from tasks.config import Config
 from tasks.cost.ledger import Usage
 from tasks.datasets.store import PoolInfo, load_info, load_items
 from tasks.errors import ConfigError, DataError, FrugalError
-from tasks.infer.forward import log_probabilities
 from tasks.models import device as devices
 from tasks.models import stored
+from tasks.models.forward import log_probabilities
 from tasks.models.view import View
 from tasks.rounds import Workspace, load_config
 from tasks.seeds import torch_seed
@@ -78,7 +78,7 @@ def _labelled(workspace: Workspace, round_: int, config: Config, info: PoolInfo)
     pool = load_items(workspace, "pool")
     rows = pool.rows(ids)
     held = held_back(ids.to_pylist(), config.train.validation, config.seed)
-    # Indexing copies the labelled rows into memory, wherever the pool lies.
+    # Indexing copies the labelled rows into memory; the pool stays mapped.
     return Examples(pool.array[rows[~held]], labels[~held]), Examples(pool.array[rows[held]], labels[held])
 
 
@@ -92,22 +92,18 @@ def _check_labels(ids: pa.ChunkedArray, labels: npt.NDArray[np.int64], info: Poo
 
 
 def _held_out(workspace: Workspace) -> Examples:
-    path = workspace.pool / "test.parquet"
-    table = files.read_table(path, ["id", "label"])
-    labels = np.asarray(table["label"], dtype=np.int64)
-    known = labels >= 0
-    if not known.any():
-        raise DataError(f"{path}: no held-out item has a label, so no model can be measured; label some of them")
-    test = load_items(workspace, "test")
-    rows = test.rows(table["id"])
-    items = test.array if known.all() and np.array_equal(rows, np.arange(len(rows))) else test.array[rows[known]]
-    return Examples(items, labels[known])
+    # The array follows the rows of this very table.
+    labels = files.read_table(workspace.pool / "test.parquet", ["label"])["label"]
+    return Examples(load_items(workspace, "test").array, np.asarray(labels, dtype=np.int64))
 
 
 def _measured(model: nn.Module, test: Examples, view: View, info: PoolInfo) -> dict[str, Any]:
     scores = log_probabilities(model, test.items, view)
     if not np.isfinite(scores).all():
-        raise FrugalError("training diverged in its last steps: the model's outputs are not finite; lower train.lr")
+        raise FrugalError(
+            "training diverged in its last steps: the model's outputs are not finite; "
+            "start a new loop with a lower train.lr"
+        )
     return evaluate(scores, test.labels, info.classes)
 
 

@@ -13,12 +13,17 @@ def load() -> None:
     """Import what `frugal run` imports in its course; none of these starts a thread."""
     import dvc.repo  # noqa: F401
     import mlflow.tracking  # noqa: F401
-    import prefect  # noqa: F401
     import sklearn.datasets  # noqa: F401
     import torch._dynamo  # noqa: F401
 
     import flows.cli
+    import flows.loop
     import flows.record.tracking_store
+    import tasks.datasets.run
+    import tasks.infer.run
+    import tasks.policy.run
+    import tasks.select.run
+    import tasks.train.run  # noqa: F401
 
     flows.record.tracking_store.quiet()
 

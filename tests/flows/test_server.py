@@ -120,12 +120,19 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
         prefect.wait()
 
 
-def test_a_server_that_is_configured_is_used(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "http://prefect.example:4200/api")
+def test_a_server_that_is_configured_is_used(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     with server.embedded() as prefect:
         prefect.wait()
         assert server.lends_slots()
-        assert prefect.url == "http://prefect.example:4200/api"
+        assert prefect.url == prefect_server
+
+
+def test_a_configured_server_that_is_away_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://user:hunter2@127.0.0.1:9/api")
+    with pytest.raises(server.ServerError, match=r"at 127\.0\.0\.1, does not answer") as away, server.embedded():
+        pass
+    assert "hunter2" not in str(away.value)
 
 
 def test_the_users_profile_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

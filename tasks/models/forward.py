@@ -24,7 +24,7 @@ def log_probability_batches(
 
     Args:
         model: on the view's device; is put into evaluation mode.
-        items: uint8, (N, *shape), in memory or memory-mapped; only the rows of one batch are copied at a time.
+        items: uint8, (N, channels, height, width), in memory or memory-mapped; only one batch is copied at a time.
         rows: positions in ``items``.
         view: its precision is the network's; the softmax is computed in float32 from the logits in any case.
 
