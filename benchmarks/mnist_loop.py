@@ -29,6 +29,7 @@ from tasks import files
 
 ARMS = {"entropy": "select.strategy=top_k", "random": "select.strategy=random"}
 QUICK = ["dataset.limit=2000", "loop.rounds=3", "loop.initial=100", "loop.query_size=100", "train.epochs=3"]
+FRUGAL = str(Path(sys.executable).parent / "frugal")
 STAGES = ("select", "label", "train", "infer")
 
 
@@ -73,44 +74,44 @@ def arguments() -> argparse.Namespace:
 def run(work: Path, arm: str, seed: int, quick: bool) -> dict[str, Any]:
     """One loop to its end, and what its files say of it."""
     place = work / f"{arm}-{seed}{'-quick' if quick else ''}"
-    frugal = str(Path(sys.executable).parent / "frugal")
-    subprocess.run([frugal, "init", str(place)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([FRUGAL, "init", str(place)], check=True, stdout=subprocess.DEVNULL)
     settings = [ARMS[arm], f"seed={seed}", *(QUICK if quick else [])]
-    command = [frugal, "run", "-w", str(place), "conf/mnist.yaml", *settings]
-    timing = place / "data" / "raw" / "wall_s.json"
-    state = status(place)["state"]
-    pieces = files.read_json(timing) if timing.exists() else []
-    if state != "finished" or not pieces or pieces[-1] is None:
-        pieces = timed(command, timing, pieces if state != "empty" else [])
-    rounds = status(place)["rounds"]
+    wall = wall_s(place, [FRUGAL, "run", "-w", str(place), "conf/mnist.yaml", *settings])
     books = [json.loads(path.read_text())["stages"] for path in sorted(place.glob("data/rounds/*/cost.json"))]
     used = [entry["used"] for book in books for entry in book.values()]
     return {
-        "rounds": rounds,
-        "wall_s": None if None in pieces else round(sum(pieces), 1),
+        "rounds": status(place)["rounds"],
+        "wall_s": wall,
         "stage_s": round(sum(entry["wall_s"] for entry in used), 1),
         "peak_memory_mb": max(entry["peak_memory_mb"] for entry in used),
     }
 
 
+def wall_s(place: Path, command: list[str]) -> float | None:
+    """Run what is left of a loop; the seconds of all its pieces, or None if one of them is not known."""
+    kept = place / "data" / "raw" / "pieces_s.json"
+    state = status(place)["state"]
+    pieces: list[float | None] = []
+    if state != "empty":
+        pieces = files.read_json(kept) if kept.exists() else [None]
+    if state != "finished" or pieces[-1] is None:
+        # A piece is null until its end, so one that is killed together with this script stays so.
+        files.write_json(kept, [*pieces, None])
+        began = time.perf_counter()
+        try:
+            subprocess.run(command, check=True, stdout=sys.stderr)
+        finally:
+            pieces = [*pieces, time.perf_counter() - began]
+            files.write_json(kept, pieces)
+    known = [piece for piece in pieces if piece is not None]
+    return round(sum(known), 1) if len(known) == len(pieces) else None
+
+
 def status(place: Path) -> dict[str, Any]:
     """What `frugal status --json` says."""
-    frugal = str(Path(sys.executable).parent / "frugal")
-    told = subprocess.run([frugal, "status", "--json", "-w", str(place)], check=True, capture_output=True, text=True)
+    told = subprocess.run([FRUGAL, "status", "--json", "-w", str(place)], check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(told.stdout)
     return found
-
-
-def timed(command: list[str], timing: Path, pieces: list[float | None]) -> list[float | None]:
-    """Run a command; its seconds are appended to the pieces before it, and stand there as null while it runs."""
-    files.write_json(timing, [*pieces, None])
-    began = time.perf_counter()
-    try:
-        subprocess.run(command, check=True, stdout=sys.stderr)
-    finally:
-        told = [*pieces, time.perf_counter() - began]
-        files.write_json(timing, told)
-    return told
 
 
 def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from tests.test_loop import QUICK, begin, finish
 
 
 def frugal(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="frugal")
 
 
 def check_refused(result: Result, *words: str) -> None:
@@ -189,7 +189,7 @@ def test_wrong_stage_is_refused(workspace: Workspace, arguments: list[str], word
     check_refused(frugal("stage", *arguments, "--workspace", workspace.root), *words)
 
 
-def test_misspelt_command_line_is_one_line(workspace: Workspace) -> None:
+def test_misspelt_command_line_is_one_line() -> None:
     check_refused(frugal("run", "--worskpace", "x"), "--worskpace", "frugal run --help")
     check_refused(frugal("stage", "train", "--round", "two"), "two")
 
@@ -199,7 +199,7 @@ def test_folder_that_cannot_be_made_is_one_line(name: str) -> None:
     check_refused(frugal("init", name), name[:10])
 
 
-def test_answers_that_nobody_waits_for_are_refused(workspace: Workspace, asking: Workspace, tmp_path: Path) -> None:
+def test_answers_that_are_no_use_are_refused_and_not_kept(asking: Workspace, tmp_path: Path) -> None:
     answers = tmp_path / "a.csv"
     ids = column(asking.round_dir(0) / "selected.parquet", "id")
     answers.write_text("id,label,status\n" + "".join(f"{id_},,skipped\n" for id_ in ids))

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from flows.record import dvc_lock, git, versions
 from tasks import files, stages
@@ -52,6 +53,18 @@ def test_dvc_lock_holds_the_bytes_that_dvc_writes(workspace: Workspace) -> None:
     (workspace.root / "dvc.lock").unlink()
     dvc(workspace, "commit", "--force", "--quiet", *names)
     assert lock(workspace) == ours
+
+
+def test_dvc_lock_is_that_of_dvc_for_a_round_recorded_again(workspace: Workspace) -> None:
+    versions.commit(workspace, 0)
+    old = lock(workspace)
+    for name in ("model.safetensors", "scores.parquet", "metrics.json"):
+        files.write_bytes(workspace.round_dir(0) / name, b"{}")
+    versions.commit(workspace, 0)
+    ours = lock(workspace)
+    (workspace.root / "dvc.lock").write_bytes(old)
+    dvc(workspace, "commit", "--force", "--quiet", *dvc_lock.stages(workspace.root / "dvc.lock"))
+    assert lock(workspace) == ours != old
 
 
 def test_again_changes_nothing(workspace: Workspace) -> None:
@@ -154,6 +167,59 @@ def test_a_damaged_lock_file_is_named(workspace: Workspace) -> None:
         versions.is_recorded(workspace, 0)
     with pytest.raises(RecordError, match=r"dvc\.lock"):
         versions.commit(workspace, 0)
+
+
+def test_a_lock_file_that_was_overwritten_inside_is_named(workspace: Workspace) -> None:
+    add_round(workspace, 1, last=True)
+    for round_ in (0, 1):
+        versions.commit(workspace, round_)
+    for damage in (b"<<<<<<< HEAD\n", b"  \0\0\0\0\n", b"  garbage\n", b"\xff\n"):
+        before, name, after = lock(workspace).partition(b"  select@000:\n")
+        (workspace.root / "dvc.lock").write_bytes(before + name + damage + after)
+        # Round 1 is asked for, and the damage is in round 0.
+        for ask in (versions.is_recorded, versions.md5s, versions.commit):
+            with pytest.raises(RecordError, match=r"dvc\.lock: damaged; restore it with `git checkout"):
+                ask(workspace, 1)
+        (workspace.root / "dvc.lock").write_bytes(before + name + after)
+    assert versions.is_recorded(workspace, 1)
+
+
+def many_rounds(workspace: Workspace, count: int) -> None:
+    """Make dvc.lock as long as after so many rounds, and round 000 the first of them."""
+    versions.commit(workspace, 0)
+    text = lock(workspace).decode()
+    round_ = text[text.index("  select@000:") :]
+    copies = "".join(round_.replace("@000", f"@{number:03d}") for number in range(1, count))
+    (workspace.root / "dvc.lock").write_text(text + copies)
+
+
+def test_time_does_not_grow_with_the_rounds(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc.utils import strictyaml
+
+    many_rounds(workspace, 100)
+    parsed = []
+    load = yaml.load
+    monkeypatch.setattr(yaml, "load", lambda text, **options: parsed.append(len(text)) or load(text, **options))
+    by_dvc = []
+    load_by_dvc = strictyaml.load
+    monkeypatch.setattr(strictyaml, "load", lambda path, *a, **b: by_dvc.append(path) or load_by_dvc(path, *a, **b))
+    assert versions.is_recorded(workspace, 0)
+    assert versions.md5s(workspace, 0)
+    files.write_bytes(workspace.round_dir(0) / "scores.parquet", b"other")
+    versions.commit(workspace, 0)
+    assert versions.md5s(workspace, 0)["data/rounds/000/scores.parquet"] == "795f3202b17cb6bc3d4b771d8c6c9eaf"
+    assert 0 < max(parsed) < len(lock(workspace)) / 50
+    assert not [path for path in by_dvc if "dvc.lock" in str(path)]
+
+
+def test_folded_text_is_read_the_slow_way(workspace: Workspace) -> None:
+    path = workspace.root / "dvc.lock"
+    versions.commit(workspace, 0)
+    wanted = versions.md5s(workspace, 0)
+    path.write_text(path.read_text().replace("cmd: frugal stage pool", "cmd: frugal stage\n      pool"))
+    assert dvc_lock.stages(path)["pool"]["cmd"] == "frugal stage pool"
+    assert versions.md5s(workspace, 0) == wanted
+    assert versions.is_recorded(workspace, 0)
 
 
 def test_another_dvc_process_is_waited_for_and_then_told(workspace: Workspace) -> None:

@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tracking, "_away", {})
 
 
 @pytest.fixture
@@ -192,6 +195,97 @@ def test_the_last_model_becomes_the_champion_once(workspace: Workspace) -> None:
         assert (folder / name).read_bytes() == (kept / name).read_bytes()
 
 
+FINISHING = [
+    "create_registered_model",
+    "create_model_version",
+    "set_registered_model_alias",
+    "set_terminated",
+    "set_tag",
+]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", FINISHING)
+def test_an_end_cut_short_is_made_good(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
+) -> None:
+    from mlflow import MlflowClient
+
+    tracking.record_round(workspace, 0, summary(0))
+    with monkeypatch.context() as patched:
+        undisturbed = getattr(MlflowClient, step)
+
+        def die(*arguments: Any, **options: Any) -> None:
+            if after:
+                undisturbed(*arguments, **options)
+            raise KeyboardInterrupt
+
+        patched.setattr(MlflowClient, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            tracking.finish(workspace)
+    assert tracking.is_finished(workspace) == (step == "set_tag" and after)
+    tracking.finish(workspace)
+    assert tracking.is_finished(workspace)
+    client = tracking.connect(workspace)
+    [version] = client.search_model_versions("name = 'fake'")
+    assert client.get_model_version_by_alias("fake", "champion").version == version.version
+    assert content(workspace)["fake entropy seed 7"]["status"] == "FINISHED"
+
+
+def test_a_run_that_ended_without_a_champion_gets_one(workspace: Workspace) -> None:
+    tracking.record_round(workspace, 0, summary(0))
+    client = tracking.connect(workspace)
+    [experiment] = client.search_experiments(filter_string="name = 'fake'")
+    [loop] = client.search_runs([experiment.experiment_id], "tags.`frugal.kind` = 'loop'")
+    client.set_terminated(loop.info.run_id, "FINISHED")
+    assert not tracking.is_finished(workspace)
+    tracking.finish(workspace)
+    assert client.get_model_version_by_alias("fake", "champion")
+
+
+def test_whether_a_loop_is_finished_is_asked_by_one_search(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    assert not tracking.is_finished(workspace)
+    assert not tracking.is_finished(make_workspace(tmp_path / "empty"))
+    assert tracking.connect(workspace).get_experiment_by_name("fake") is None
+    tracking.record_round(workspace, 0, summary(0))
+    assert not tracking.is_finished(workspace)
+    tracking.finish(workspace)
+    searches = []
+    search = MlflowClient.search_runs
+    monkeypatch.setattr(MlflowClient, "search_runs", lambda *a, **b: searches.append(a) or search(*a, **b))
+    assert tracking.is_finished(workspace)
+    assert len(searches) == 1
+    (workspace.root / "mlflow.db").unlink()
+    assert not tracking.is_finished(workspace)
+
+
+def test_a_loop_that_goes_on_after_its_end_is_finished_anew(workspace: Workspace) -> None:
+    tracking.record_round(workspace, 0, summary(0))
+    tracking.finish(workspace)
+    add_round(workspace, 1, last=True)
+    assert not tracking.is_finished(workspace)
+    tracking.record_round(workspace, 1, summary(1))
+    tracking.finish(workspace)
+    assert tracking.is_finished(workspace)
+    client = tracking.connect(workspace)
+    assert len(client.search_model_versions("name = 'fake'")) == 2
+    champion = client.get_model_version_by_alias("fake", "champion")
+    assert client.get_run(champion.run_id).data.tags["frugal.round"] == "001"
+
+
+def test_a_last_round_has_no_acquisition_cache(workspace: Workspace) -> None:
+    add_round(workspace, 1, last=True)
+    assert not (workspace.round_dir(1) / "scores.parquet").exists()
+    tracking.record_round(workspace, 1, summary(1))
+    artifacts = content(workspace)["round 001"]["artifacts"]
+    assert "scores.parquet" not in artifacts
+    assert "selected.parquet" in artifacts
+
+
 def test_the_name_of_a_loop_is_made_once(workspace: Workspace) -> None:
     name = tracking.loop_id(workspace)
     assert tracking.loop_id(workspace) == name
@@ -218,6 +312,92 @@ def test_a_server_that_is_away_is_told_without_its_password(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     tracking.record_round(workspace, 0, summary(0))
     assert tracking.recorded_rounds(workspace) == {0}
+
+
+@contextmanager
+def full_server() -> Iterator[socket.socket]:
+    """A server whose queue is full: the system swallows further attempts to connect, as a firewall does."""
+    with socket.socket() as server, socket.socket() as first, socket.socket() as second:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for client in (first, second):
+            client.setblocking(False)
+            client.connect_ex(server.getsockname())
+        yield server
+
+
+def test_a_server_that_swallows_packets_costs_seconds_and_only_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with full_server() as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ada:hunter2@127.0.0.1:{server.getsockname()[1]}")
+        started = time.monotonic()
+        with pytest.raises(RecordError, match=r"no connection to 127\.0\.0\.1:\d+: .*timed out.*catches up") as first:
+            tracking.recorded_rounds(workspace)
+        assert time.monotonic() - started < 8
+        started = time.monotonic()
+        for ask in (tracking.recorded_rounds, tracking.is_finished, tracking.finish):
+            with pytest.raises(RecordError) as later:
+                ask(workspace)
+            assert str(later.value) == str(first.value)
+        with pytest.raises(RecordError):
+            tracking.record_round(workspace, 0, summary(0))
+        assert time.monotonic() - started < 0.5
+        # Another record is asked, and the same one again after a while.
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        assert tracking.recorded_rounds(workspace) == set()
+
+
+def test_a_server_that_was_away_is_asked_again_after_a_while(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    asked = []
+
+    def away(*address: Any, **_options: Any) -> None:
+        asked.append(address)
+        raise ConnectionRefusedError("refused")
+
+    monkeypatch.setattr(socket, "create_connection", away)
+    for _ in range(3):
+        with pytest.raises(RecordError, match="no connection to 127.0.0.1:9: refused"):
+            tracking.is_finished(workspace)
+    assert len(asked) == 1
+    monkeypatch.setattr(tracking, "_AWAY_S", 0.0)
+    with pytest.raises(RecordError, match="refused"):
+        tracking.is_finished(workspace)
+    assert len(asked) == 2
+
+
+def test_a_server_that_takes_connections_and_never_answers_is_asked_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(RecordError, match="MLflow refused the record"):
+            tracking.is_finished(workspace)
+        started = time.monotonic()
+        with pytest.raises(RecordError, match="MLflow refused the record"):
+            tracking.is_finished(workspace)
+        assert time.monotonic() - started < 0.5
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:none", "https://127.0.0.1:99999"])
+def test_an_impossible_address_is_told(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    with pytest.raises(RecordError, match=r"no connection to 127\.0\.0\.1:"):
+        tracking.is_finished(workspace)
+
+
+def test_a_proxy_is_left_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "")
+    tracking_store.reach("http://nowhere.invalid:5000")
+    monkeypatch.setenv("no_proxy", "nowhere.invalid")
+    with pytest.raises(OSError, match="no connection"):
+        tracking_store.reach("http://nowhere.invalid:5000")
 
 
 def test_a_damaged_database_is_told(workspace: Workspace) -> None:

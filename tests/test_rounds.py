@@ -42,7 +42,8 @@ def test_gap_in_rounds_is_refused(workspace: Workspace) -> None:
 def test_rounds_file_lists_rounds_and_those_that_were_scored(workspace: Workspace) -> None:
     for number, action in enumerate(["continue", "stop"]):
         write_plan(workspace, number)
-        files.write_json(workspace.round_dir(number) / "decision.json", {"action": action, "reason": "", "policy": "", "numbers": {}})
+        made = {"action": action, "reason": "", "policy": "", "numbers": {}}
+        files.write_json(workspace.round_dir(number) / "decision.json", made)
     rounds.sync_rounds_file(workspace)
     assert yaml.safe_load(workspace.rounds_file.read_text()) == {
         "rounds": {"000": {"prev": "data/pool/start"}, "001": {"prev": "data/rounds/000"}},
