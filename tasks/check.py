@@ -1,5 +1,7 @@
 """What can be known to be impossible before anything is decoded, written or spent."""
 
+import math
+
 import numpy as np
 
 from tasks import registry
@@ -54,11 +56,16 @@ def _confusion_fits(config: Config, classes: int) -> None:
 def _model_fits(config: Config, source: Source) -> None:
     import torch
 
+    from tasks.datasets.images import check_augment
     from tasks.models import device
     from tasks.models.view import View
+    from tasks.train.fit import check_batches
 
     channels = (0.0,) * source.shape[0], (1.0,) * source.shape[0]
     View(device.resolve(config.device), *channels, config.train.precision).autocast()
     # On the meta device a model has shapes, but no numbers.
     with torch.device("meta"):
-        registry.resolve(registry.MODELS, config.train.model)(source.shape, len(source.classes))
+        model = registry.resolve(registry.MODELS, config.train.model)(source.shape, len(source.classes))
+    held_back = math.ceil(config.loop.initial * config.train.validation)
+    check_batches(model, max(config.loop.initial - held_back, 1), config.train.batch_size)
+    check_augment(config.train.augment, source.shape)

@@ -54,7 +54,7 @@ class DatasetConfig(_Model):
     image_size: Annotated[int, Field(ge=1, le=4096)] = 64
     #: Colour channels to which image files are brought: 1 or 3.
     channels: Literal[1, 3] = 3
-    #: Keep only the first N items of the pool, for quick trials.
+    #: Keep this many items of the pool: those whose ids have the smallest SHA-256, in the pool's order.
     limit: Count | None = None
 
 

@@ -37,7 +37,8 @@ def add_round(workspace: Workspace, round_: int, last: bool = False) -> None:
         inputs = stages.input_digests(workspace, stage, round_)
         ledger.write_entry(folder, stage.name, ledger.Usage(), config.parse(CONFIG, "test").prices, inputs, {})
     files.write_json(folder / "metrics.json", {"accuracy": 0.5 + round_ / 10, "nll": 1.0})
-    files.write_json(folder / "decision.json", {"action": "stop" if last else "continue", "reason": "test"})
+    decision = {"action": "stop" if last else "continue", "reason": "test", "policy": "test", "numbers": {}}
+    files.write_json(folder / "decision.json", decision)
     sync_rounds_file(workspace)
 
 

@@ -118,3 +118,10 @@ def test_first_damaged_item_of_a_chunk_is_named(tmp_path):
     assert read(np.array([2, 0])).shape == (2, 3, 8, 8)
     with pytest.raises(DataError, match="item 1:"):
         read(np.arange(4))
+
+
+def test_formats_that_start_programs_are_not_tried(tmp_path):
+    path = tmp_path / "x.png"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match=r"x\.png: not a readable image"):
+        decode.reader([str(path)], lambda row: "x.png", configuration(name="folder").dataset)(np.array([0]))

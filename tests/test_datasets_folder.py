@@ -1,12 +1,15 @@
 """Images in folders, and every way in which they can be wrong."""
 
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tasks import files
-from tasks.datasets import opening, store
+from tasks.datasets import folder, opening, store
+from tasks.errors import DataError
 from tests.datasets_helpers import begun, built, configuration, image, pixels, refused
 
 
@@ -223,3 +226,19 @@ def test_broken_link_is_refused(workspace, root):
 def test_name_that_is_not_utf8_is_refused(workspace, root):
     Path(f"{root}/train/cat/\udcff.png").write_bytes(b"x")
     refused(workspace, "is not valid UTF-8", **settings(root))
+
+
+def test_pipe_among_the_images_is_refused_and_not_waited_for(tmp_path):
+    root = tmp_path / "d"
+    for part in ("train/cat", "train/dog", "test/cat", "test/dog"):
+        (root / part).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(root / part / "a.png")
+    os.mkfifo(root / "train/cat/b.png")
+    with pytest.raises(DataError, match=r"b\.png: not a regular file"):
+        folder.load(configuration(name="folder", root=str(root)).dataset, [root])
+
+
+def test_pool_key_may_not_climb(tmp_path):
+    (tmp_path / "d" / "train").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"dataset\.pool: '\.\./d/train' must name a folder inside"):
+        folder.load(configuration(name="folder", pool="../d/train").dataset, [tmp_path / "d"])

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks import files, stages
+from tasks.cost import ledger
 from tasks.datasets import arrays, run, store, tables
 from tasks.errors import ConfigError, DataError, DiskFullError
 from tests.datasets_helpers import begun, built, configuration, names, tree
@@ -174,3 +175,18 @@ def test_root_that_is_no_folder_is_refused(tmp_path):
 def test_classes_that_do_not_fit_a_published_set_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"dataset\.classes: digits brings its own"):
         built(tmp_path / "w", name="digits", classes=["a", "b"])
+
+
+def test_running_loop_keeps_its_pool(tmp_path):
+    workspace = begun(tmp_path / "w", name="digits", limit=50)
+    run.run(workspace, configuration(name="digits", limit=50).dataset)
+    names = stages.SELECT.paths(workspace, 0, stages.SELECT.deps)
+    digests = {name: files.digest(path) for name, path in names.items() if path.exists()}
+    prices = configuration(name="digits").prices
+    ledger.write_entry(workspace.round_dir(0), "select", ledger.Usage(), prices, digests, {})
+    before = tree(workspace.root)
+    run.run(workspace, configuration(name="digits", limit=50).dataset)
+    assert tree(workspace.root) == before
+    with pytest.raises(DataError, match="the data set has changed since the loop began"):
+        run.run(workspace, configuration(name="digits", limit=49).dataset)
+    assert tree(workspace.root) == before

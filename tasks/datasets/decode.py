@@ -15,6 +15,9 @@ from tasks.errors import DataError
 #: File names with other endings are not taken for images.
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
+#: By content, whatever the name says. Others are not tried: some of Pillow's start programs, such as Ghostscript.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
 _MODES = {1: "L", 3: "RGB"}
 
 
@@ -58,7 +61,7 @@ def _workers() -> int:
 
 def _decode(path: str, where: str, channels: int, size: int) -> npt.NDArray[np.uint8]:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             # Lets the JPEG decoder shrink by powers of two, to no less than twice the size that is wanted.
             image.draft(None, (2 * size, 2 * size))
             return _square(_to_mode(ImageOps.exif_transpose(image), _MODES[channels]), size)

@@ -1,7 +1,7 @@
 """Image files in folders: root/<pool>/<class>/* or, without labels, root/<pool>/*; and root/<test>/<class>/*."""
 
 # Strings, for a million files: a Path object for each of them would double the time.
-# ruff: noqa: PTH112, PTH122, PTH208
+# ruff: noqa: PTH110, PTH112, PTH113, PTH122, PTH208
 
 import os
 from collections.abc import Iterator
@@ -30,6 +30,8 @@ def load(config: DatasetConfig, places: list[Path]) -> Source:
 
 def _listing(root: Inside, name: str, key: str) -> listed.Listed:
     folder = root.locate(name, key)
+    if ".." in PurePosixPath(name).parts:
+        raise DataError(f"{key}: {name!r} must name a folder inside dataset.root, without `..`")
     if not os.path.isdir(folder):
         raise DataError(f"{key}: no folder {name!r} in {root.root}; correct the key or dataset.root")
     name = PurePosixPath(name).as_posix()
@@ -42,7 +44,7 @@ def _listing(root: Inside, name: str, key: str) -> listed.Listed:
             declared[entry] = str(root.root / relative)
             found.extend((id_, path, entry) for id_, path in _class_files(root, relative, real))
         elif _is_image(entry):
-            found.append((relative, real, None))
+            found.append((relative, _regular(real, str(root.root / relative)), None))
     found.sort(key=lambda item: item[0])
     ids = [id_ for id_, _, _ in found]
     return listed.Listed(
@@ -63,12 +65,19 @@ def _class_files(root: Inside, folder: str, real_folder: str) -> Iterator[tuple[
         if os.path.isdir(real):
             raise DataError(f"{where}: a folder inside a class folder; move its images up, one folder is one class")
         if _is_image(entry):
-            yield relative, real
+            yield relative, _regular(real, where)
+
+
+def _regular(path: str, where: str) -> str:
+    # A pipe would be waited on for ever.
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError(f"{where}: not a regular file; replace it or take it out")
+    return path
 
 
 def _visible(folder: str) -> list[str]:
     try:
-        return sorted(entry for entry in os.listdir(folder) if not entry.startswith("."))
+        return sorted(entry for entry in os.listdir(folder) if not entry.startswith((".", "__MACOSX")))
     except PermissionError:
         raise DataError(f"{folder}: may not be read; change its permissions") from None
 

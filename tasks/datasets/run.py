@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from tasks import files
 from tasks.config import DatasetConfig
+from tasks.cost import ledger
 from tasks.datasets import arrays
 from tasks.datasets.arrays import Decoded
 from tasks.datasets.opening import open_source
@@ -17,6 +18,7 @@ from tasks.datasets.scratch import scratch
 from tasks.datasets.source import UNKNOWN, Source
 from tasks.datasets.store import SplitName, array_path
 from tasks.datasets.tables import LABELED, SCORES, UNLABELED
+from tasks.errors import DataError
 from tasks.rounds import Workspace
 
 _SPLITS: tuple[SplitName, ...] = ("pool", "test")
@@ -45,9 +47,26 @@ def run(workspace: Workspace, config: DatasetConfig, accept: Callable[[Source], 
         for split in _SPLITS:
             decoded[split] = _decode(building, split, source)
         digest = _write_files(folder, config, source, decoded)
+        _check_unchanged(workspace, folder)
         for split in _SPLITS:
             (building / f"{split}.npy").replace(array_path(workspace, split, digest))
         _install(folder, workspace.pool)
+
+
+def _check_unchanged(workspace: Workspace, folder: Path) -> None:
+    """Refuse another pool for a loop that has already selected from one, whose files' digests stand on its bill.
+
+    Raises:
+        DataError: a file differs.
+    """
+    entry = ledger.entry(workspace.round_dir(0), "select")
+    for name, digest in (entry["inputs"] if entry else {}).items():
+        path = folder / Path(name).name
+        if name.startswith("data/pool/") and path.exists() and files.digest(path) != digest:
+            raise DataError(
+                f"{workspace.pool}: the data set has changed since the loop began ({name} comes out otherwise); "
+                "bring the data back as they were, or start a new loop"
+            )
 
 
 def _decode(building: Path, split: SplitName, source: Source) -> Decoded:
