@@ -195,6 +195,18 @@ def test_the_last_model_becomes_the_champion_once(workspace: Workspace) -> None:
         assert (folder / name).read_bytes() == (kept / name).read_bytes()
 
 
+def test_a_moved_workspace_does_not_write_into_its_old_place(workspace: Workspace, tmp_path: Path) -> None:
+    tracking.record_round(workspace, 0, summary(0))
+    moved = Workspace(workspace.root.rename(tmp_path / "moved"))
+    with pytest.raises(RecordError, match=r"mlflow\.db belongs to another folder"):
+        tracking.recorded_rounds(moved)
+    assert not workspace.root.exists()
+    again = Workspace(moved.root.rename(tmp_path / "again"))
+    (again.root / "mlflow.db").unlink()
+    tracking.record_round(again, 0, summary(0))
+    assert tracking.recorded_rounds(again) == {0}
+
+
 FINISHING = [
     "create_registered_model",
     "create_model_version",

@@ -153,7 +153,7 @@ def _refusals(workspace: Workspace) -> Iterator[None]:
     try:
         tracking_store.reach(uri(workspace))
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         # An address may hold a password.
         reason = re.sub(r"://[^/@\s]+@", "://***@", reason)
@@ -201,6 +201,7 @@ def _experiment(client: "MlflowClient", workspace: Workspace) -> str:
 
     name = load_config(workspace).name
     if (found := client.get_experiment_by_name(name)) is not None:
+        _check_not_moved(workspace, str(found.artifact_location))
         return str(found.experiment_id)
     try:
         # The pages show learning curves at once, and not the views for language models.
@@ -211,6 +212,20 @@ def _experiment(client: "MlflowClient", workspace: Workspace) -> str:
         if (found := client.get_experiment_by_name(name)) is None:
             raise
         return str(found.experiment_id)
+
+
+def _check_not_moved(workspace: Workspace, location: str) -> None:
+    """Refuse to write into another folder than this workspace's, whose path the database holds.
+
+    Raises:
+        RecordError: the workspace was copied or moved with its database.
+    """
+    here = tracking_store.artifacts(workspace)
+    if here is not None and location != here:
+        raise RecordError(
+            f"{workspace.root}: mlflow.db belongs to another folder ({location}); delete it here, and the next run "
+            "makes the record anew from the rounds"
+        )
 
 
 def _create_loop(client: "MlflowClient", workspace: Workspace, experiment: str) -> "Run":
