@@ -91,7 +91,7 @@ def show_status(status: dict[str, Any]) -> None:
     else:
         out.print(f"state: {status['state']}; no round is trained yet")
     if (decision := status.get("decision")) and decision["action"] != "continue":
-        out.print(f"{decision['action']}: {decision['reason']}")
+        out.print(f"{decision['action']}: {decision['reason']}", soft_wrap=True)
     if status["waits_for"]:
-        out.print(f"waits for {status['waits_for']}")
-    out.print(f"next: {status['next']}")
+        out.print(f"waits for {status['waits_for']}", soft_wrap=True)
+    out.print(f"next: {status['next']}", soft_wrap=True)

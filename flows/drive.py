@@ -20,6 +20,7 @@ def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[st
         WaitingForLabels: a round is open and unanswered.
     """
     from flows import record, server, start
+    from flows.console import screen
     from flows.record.catch_up import pending
 
     config = start.configuration(workspace, conf, overrides)
@@ -29,6 +30,7 @@ def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[st
     with server.embedded() as prefect_server:
         # The server starts in a process of its own meanwhile; threads of ours would only wait for each other's imports.
         start.start(workspace, config)
+        screen.print("loading, while the Prefect server starts …")
         _warm_up(config)
         prefect_server.wait()
         _run(flow, workspace=str(workspace.root), conf=conf, overrides=list(overrides))

@@ -13,7 +13,8 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from flows import artifacts, server, start
-from flows.record.catch_up import catch_up
+from flows.console import screen
+from flows.record.catch_up import catch_up, headline
 from tasks import loop
 from tasks.config import Config
 from tasks.errors import FrugalError
@@ -91,6 +92,7 @@ def _advance(
             )
             if step.name == "decide":
                 artifacts.publish(workspace, step.round)
+                screen.print(headline(workspace, config, step.round), soft_wrap=True)
             if step.round in loop.finished_rounds(workspace):
                 record_rounds(workspace, config)
         return Completed(message="the loop has ended")

@@ -3,27 +3,22 @@
 from pathlib import Path
 
 from tasks import config
-from tasks.errors import ConfigError
 from tasks.rounds import Workspace, begin, stored_config
 
 DEFAULT = "conf/digits.yaml"
 
 
 def configuration(workspace: Workspace, conf: str | None, overrides: tuple[str, ...]) -> config.Config:
-    """The configuration asked for: a file with overrides, or the running loop's own if no file is named.
+    """The configuration asked for: a file, or the running loop's own if no file is named, with overrides.
 
     Raises:
         ConfigError: it is not valid, or the loop began with another one.
     """
     stored = stored_config(workspace)
     if conf is None and stored is not None:
-        if overrides:
-            raise ConfigError(
-                f"{' '.join(overrides)}: the loop in {workspace.root} has begun, and its configuration stays as it is; "
-                "continue it without overrides, or start a new one with `frugal init DIR`"
-            )
-        return stored
-    wanted = config.load(_locate(workspace, conf or DEFAULT), overrides)
+        wanted = config.override(stored, overrides, str(workspace.loop_file))
+    else:
+        wanted = config.load(_locate(workspace, conf or DEFAULT), overrides)
     if stored is not None:
         begin(workspace, wanted)
     return wanted

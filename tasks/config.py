@@ -190,23 +190,34 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Config:
     Raises:
         ConfigError: a file is missing or not YAML; a key is unknown, of the wrong type or impossible.
     """
+    prices = path.parent / "prices.yaml"
+    layers = [{"prices": _mapping(prices)}] if prices.exists() else []
+    return _merged([*layers, _mapping(path)], overrides, str(path))
+
+
+def override(base: Config, overrides: tuple[str, ...], source: str) -> Config:
+    """``base`` with ``key=value`` overrides; ``source`` names its origin in messages.
+
+    Raises:
+        ConfigError: a key is unknown, of the wrong type or impossible.
+    """
+    return _merged([dump(base)], overrides, source)
+
+
+def _merged(layers: list[Any], overrides: tuple[str, ...], source: str) -> Config:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    for override in overrides:
-        if "=" not in override or override.startswith("="):
-            raise ConfigError(f"{override!r}: an override is written key=value, such as loop.rounds=5")
-    prices = path.parent / "prices.yaml"
-    layers = [OmegaConf.create({"prices": _mapping(prices)})] if prices.exists() else []
-    layers.append(_mapping(path))
+    for item in overrides:
+        if "=" not in item or item.startswith("="):
+            raise ConfigError(f"{item!r}: an override is written key=value, such as loop.rounds=5")
     try:
-        layers.append(OmegaConf.from_dotlist(list(overrides)))
-        values = OmegaConf.to_container(OmegaConf.merge(*layers))
+        values = OmegaConf.to_container(OmegaConf.merge(*layers, OmegaConf.from_dotlist(list(overrides))))
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{source}: {str(error).splitlines()[0]}") from None
     if (dotted := _interpolated(values)) is not None:
-        raise ConfigError(f"{path}: {dotted}: ${{…}} is not filled in; write the value itself")
-    return parse(values, str(path))
+        raise ConfigError(f"{source}: {dotted}: ${{…}} is not filled in; write the value itself")
+    return parse(values, source)
 
 
 def parse(values: Any, source: str) -> Config:

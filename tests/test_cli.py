@@ -108,7 +108,7 @@ def test_changed_configuration_of_a_running_loop_is_refused(tmp_path: Path) -> N
     before = contents(workspace.root)
     changed = frugal("run", "--workspace", workspace.root, "conf/digits.yaml", *QUICK, "train.lr=0.5")
     check_refused(changed, "train.lr", "0.5", "frugal init")
-    check_refused(frugal("run", "--workspace", workspace.root, "train.lr=0.5"), "train.lr=0.5", "has begun")
+    check_refused(frugal("run", "--workspace", workspace.root, "train.lr=0.5"), "train.lr", "0.5", "frugal init")
     assert contents(workspace.root) == before
 
 

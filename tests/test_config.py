@@ -121,5 +121,11 @@ def test_scientific_numbers_are_numbers_in_files_as_in_overrides(conf: Path) -> 
     assert config.load(conf).train.lr == config.load(conf, ("train.lr=1e-3",)).train.lr == 0.001
 
 
+def test_override_of_a_configuration_changes_only_its_keys(conf: Path) -> None:
+    base = config.load(conf)
+    assert config.override(base, (), "test") == base
+    assert config.differences(base, config.override(base, ("loop.rounds=9",), "test")) == ["loop.rounds: 4 → 9"]
+
+
 def test_bare_off_is_the_word_off(conf: Path) -> None:
     assert config.load(conf, ("record.git=off",)).record.git == "off"

@@ -33,8 +33,14 @@ def _missing_in_mlflow(workspace: Workspace, finished: list[int]) -> bool:
             return True
         return loop.next_step(workspace) is None and not tracking.is_finished(workspace)
     except RecordError as away:
-        screen.print(f"warning: {away}", style="yellow")
+        screen.print(f"warning: {away}", style="yellow", soft_wrap=True)
         return False
+
+
+def headline(workspace: Workspace, config: Config, round_: int) -> str:
+    """One line on a trained round: its labels, accuracy and money so far."""
+    (outcome,) = [outcome for outcome in history(workspace) if outcome.round == round_]
+    return subject(round_, _summary(workspace, config, outcome))
 
 
 def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = None) -> None:
@@ -60,7 +66,7 @@ def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = Non
         try:
             _track(workspace, config, finished, outcomes, flow_run_id)
         except RecordError as away:
-            screen.print(f"warning: {away}", style="yellow")
+            screen.print(f"warning: {away}", style="yellow", soft_wrap=True)
 
 
 def _unrecorded(workspace: Workspace, config: Config, finished: list[int]) -> list[int]:

@@ -49,6 +49,16 @@ def test_whole_loop_ends_and_shows_its_rounds_and_decision(workspace: Workspace)
     assert "loop.rounds = 3 reached" in str(text.data)
 
 
+def test_the_same_call_again_finds_nothing_to_do(workspace: Workspace) -> None:
+    from flows.loop import run_loop
+
+    settings = [*QUICK, *OFF, "loop.rounds=1"]
+    # As a schedule does it: the same parameters each time, here without a file.
+    for _ in range(2):
+        assert run_loop(str(workspace.root), None, settings, return_state=True).is_completed()
+    assert rounds(workspace) == [0]
+
+
 def test_every_step_is_a_task_run_named_after_it(workspace: Workspace) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
