@@ -27,6 +27,16 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace as `frugal init` leaves it, to be copied."""
+    from flows.init import init
+
+    root = tmp_path_factory.mktemp("made") / "w"
+    init(root)
+    return root
+
+
+@pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of one Prefect server for all tests that need one, on a database of its own."""
     from flows.server import embedded

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows.cli import main
-from flows.init import init
 from tasks import loop
 from tasks.rounds import Workspace, held
 from tests.pools import column, make_workspace, snapshot, write_plan
@@ -30,13 +29,6 @@ def check_refused(result: Result, *words: str) -> None:
     assert result.stderr.startswith("error: ")
     for word in words:
         assert word in result.stderr
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("made") / "w"
-    init(root)
-    return root
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from flows.init import init
 from tasks import files, loop
 from tasks.errors import FrugalError
 from tasks.history import history
@@ -16,13 +15,6 @@ from tests.test_loop import QUICK
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
 OFF = ["record.git=off", "record.dvc=false", "record.mlflow=false"]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("made") / "w"
-    init(root)
-    return root
 
 
 @pytest.fixture
