@@ -23,20 +23,6 @@ _GITIGNORE = """\
 __pycache__/
 """
 
-_DATA_GITIGNORE = """\
-# Git keeps the decisions, metrics and bills of each round; DVC keeps the rest.
-/raw/
-/.lock
-/.pool-*
-*.tmp
-/pool/
-/rounds/*/*
-!/rounds/*/plan.json
-!/rounds/*/metrics.json
-!/rounds/*/cost.json
-!/rounds/*/decision.json
-"""
-
 _DVCIGNORE = """\
 # Folders that DVC need not walk through.
 /data/raw
@@ -105,23 +91,25 @@ def _alone(directory: Path) -> Iterator[None]:
 
 
 def _make(workspace: Workspace) -> None:
-    conf, dvc_yaml = _templates()
+    template = _template()
     workspace.root.mkdir()
-    shutil.copytree(conf, workspace.root / "conf", ignore=shutil.ignore_patterns("rounds.yaml", "__pycache__", ".*"))
-    shutil.copyfile(dvc_yaml, workspace.root / "dvc.yaml")
+    ignored = shutil.ignore_patterns("rounds.yaml", "__pycache__", ".*")
+    shutil.copytree(template / "conf", workspace.root / "conf", ignore=ignored)
+    (workspace.root / "data").mkdir()
+    for name in ("dvc.yaml", "data/.gitignore"):
+        shutil.copyfile(template / name, workspace.root / name)
     sync_rounds_file(workspace)
-    _write(workspace, {".gitignore": _GITIGNORE, "data/.gitignore": _DATA_GITIGNORE})
+    _write(workspace, {".gitignore": _GITIGNORE})
     _git_init(workspace)
     _dvc_init(workspace)
     _write(workspace, {".dvcignore": _DVCIGNORE, ".dvc/config": _DVC_CONFIG})
     git.commit_all(workspace, "frugal init")
 
 
-def _templates() -> tuple[Path, Path]:
-    """conf/ and dvc.yaml: inside an installed package, or at the top level of a checkout."""
+def _template() -> Path:
+    """Where conf/, data/ and dvc.yaml of a new workspace lie: in an installed package, or at the top of a checkout."""
     here = Path(__file__).resolve().parent
-    base = here / "template" if (here / "template").is_dir() else here.parent
-    return base / "conf", base / "dvc.yaml"
+    return here / "template" if (here / "template").is_dir() else here.parent
 
 
 def _write(workspace: Workspace, texts: dict[str, str]) -> None:
