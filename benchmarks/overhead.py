@@ -2,9 +2,10 @@
 
     python benchmarks/overhead.py [--quick] [--out benchmarks/results]
 
-The same small loop is run by `frugal run`, with all that records it, and bare, stage after stage in one process. Each
-with few rounds and with many: the slope is what a round takes, the rest is the start. Published is the difference of
-the two in wall seconds, with the CPU seconds of all processes beside it. The last line printed is one JSON object.
+The same small loop is run by `frugal run`, with all that records it, with few rounds and with many, and bare, stage
+after stage in one process. What more rounds take, less their stages, is the tax of a round; what the shorter run takes
+beyond the bare one, that of the start. In wall seconds, with the CPU seconds of all processes beside them. The last
+line printed is one JSON object.
 """
 
 import os
@@ -19,6 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import harness
+
+from flows.init import init
+from tasks import files
 
 _CONF = Path(__file__).resolve().parent.parent / "conf" / "digits.yaml"
 _SMALL = ["train.model=linear", "train.epochs=2", "loop.initial=20", "loop.query_size=20"]
@@ -76,16 +80,25 @@ def main() -> None:
 
 def measure(place: Path) -> dict[str, Took]:
     """The tax of a round and of the start."""
-    frugal = {rounds: run_frugal(place / f"frugal-{rounds}", rounds) for rounds in (_FEW, _MANY)}
-    bare = {rounds: run_bare(place / f"bare-{rounds}", rounds) for rounds in (_FEW, _MANY)}
-    tax = {rounds: minus(frugal[rounds], bare[rounds]) for rounds in (_FEW, _MANY)}
-    per_round = Took(*((many - few) / (_MANY - _FEW) for many, few in zip(tax[_MANY], tax[_FEW], strict=True)))
-    return {"per_round": per_round, "startup": minus(tax[_FEW], per_round), "frugal": frugal[_MANY]}
+    few, many = (run_frugal(place / f"frugal-{rounds}", rounds) for rounds in (_FEW, _MANY))
+    bare = run_bare(place / "bare", _MANY)
+    later = stages_after(place / "bare", _FEW)
+    rounds = _MANY - _FEW
+    per_round = Took(*((more - less - own) / rounds for more, less, own in zip(many, few, later, strict=True)))
+    startup = minus(minus(few, minus(bare, later)), per_round)
+    return {"per_round": per_round, "startup": startup, "frugal": many}
+
+
+def stages_after(place: Path, first: int) -> Took:
+    """What the stages themselves took in the rounds from number ``first``, by the bills of a bare run."""
+    books = [files.read_json(path) for path in sorted(place.glob("data/rounds/*/cost.json"))[first:]]
+    used = [entry["used"] for book in books for entry in book["stages"].values()]
+    return Took(sum(one["wall_s"] for one in used), sum(one["cpu_s"] for one in used))
 
 
 def run_frugal(place: Path, rounds: int, **environment: str) -> Took:
     """A whole loop with everything that records it."""
-    subprocess.run([_frugal(), "init", str(place)], check=True, stdout=subprocess.DEVNULL)
+    init(place)
     command = [_frugal(), "run", "--workspace", str(place), "conf/digits.yaml", f"loop.rounds={rounds}", *_SMALL]
     return timed(command, **environment)
 

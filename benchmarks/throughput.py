@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     on = device.resolve(options.device)
     # Images to train on and to score, and repetitions; a GPU needs more of them for a measurable time.
-    sizes = {"ceal_cnn": (1500, 6000, 5) if options.quick else (6000, 30000, 9)}
+    sizes = {"ceal_cnn": (2000, 24000, 9) if options.quick else (6000, 30000, 9)}
     if not options.quick:
         sizes["resnet18"] = (256, 512, 5)
     if on.type == "cuda":
