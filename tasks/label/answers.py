@@ -12,7 +12,6 @@ from tasks.errors import AnswerError, WaitingForLabels
 from tasks.label.labels import Label
 from tasks.rounds import Workspace
 
-FIELDS = ("id", "label", "annotator", "labeled_at", "seconds", "status")
 _NAMES = ("labels.csv", "labels.jsonl")
 
 
