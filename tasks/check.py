@@ -15,11 +15,13 @@ def feasible(config: Config, source: Source) -> None:
 
     Raises:
         ConfigError: more labels asked for than there are, an oracle that does not know them, a confusion matrix of
-            another size, a device that is not here, or a model that does not take the items.
+            another size, a device that is not here, a model that does not take the items, more candidates than items,
+            or several passes of a model without dropout.
     """
     _enough_items(config, len(source.pool.ids))
     _oracle_knows(config, source)
     _confusion_fits(config, len(source.classes))
+    _scope_fits(config, len(source.pool.ids))
     _model_fits(config, source)
 
 
@@ -53,10 +55,26 @@ def _confusion_fits(config: Config, classes: int) -> None:
         raise ConfigError(f"label.confusion: must have {classes} rows of {classes} probabilities, one per class")
 
 
+def _scope_fits(config: Config, items: int) -> None:
+    unlabeled = items - config.loop.initial
+    infer = config.infer
+    for name, size in (
+        ("candidates.size", infer.candidates.size),
+        ("top.size", infer.top.size),
+        ("clusters.count", infer.clusters.count),
+    ):
+        if name.partition(".")[0] in infer.scope and size is not None and size > unlabeled:
+            raise ConfigError(
+                f"infer.{name}: {size} is more than the {unlabeled} items that are unlabelled after the first round; "
+                "lower it"
+            )
+
+
 def _model_fits(config: Config, source: Source) -> None:
     import torch
 
     from tasks.datasets.images import check_augment
+    from tasks.infer.dropout import has_dropout
     from tasks.models import device
     from tasks.models.view import View
     from tasks.train.fit import check_batches
@@ -69,3 +87,8 @@ def _model_fits(config: Config, source: Source) -> None:
     held_back = math.ceil(config.loop.initial * config.train.validation)
     check_batches(model, max(config.loop.initial - held_back, 1), config.train.batch_size)
     check_augment(config.train.augment, source.shape)
+    if config.infer.passes > 1 and not has_dropout(model):
+        raise ConfigError(
+            f"infer.passes: the model {config.train.model} has no dropout, so its passes would all be equal; set "
+            "infer.passes=1, choose a model with dropout (ceal_cnn, vgg11_bn), or use an ensemble (train.members)"
+        )

@@ -27,6 +27,9 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+#: A share of something that may be all of it, and is not nothing.
+Ratio = Annotated[float, Field(gt=0, le=1)]
+Part = Annotated[float, Field(ge=0, le=1)]
 #: At least one, and no more than arrays of such a size can be thought of.
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Price = Annotated[float, Field(ge=0)]
@@ -74,6 +77,10 @@ class SelectConfig(_Model):
     #: class_balanced reads the true classes of the whole pool: for simulation only.
     initial: Annotated[str, _one_of(registry.INITIAL_POOLS)] = "random"
     strategy: Annotated[str, _one_of(registry.STRATEGIES)] = "top_k"
+    #: Rounds since an item's value was computed beyond which it only fills up what fresher ones leave; null: no bound.
+    max_age: Annotated[int, Field(ge=0)] | None = 0
+    #: Coldness of power, softmax and softrank: 0 would be random, infinity top-k.
+    beta: Positive = 1.0
 
 
 class LabelConfig(_Model):
@@ -128,6 +135,10 @@ class TrainConfig(_Model):
     validation: Share = 0.0
     #: Epochs without a better validation loss before training stops; needs validation > 0.
     patience: Count | None = None
+    #: Models of a deep ensemble, each from its own random weights; together they are the round's model.
+    members: Annotated[int, Field(ge=1, le=100)] = 1
+    #: Trainings from other seeds; the metrics are their means, and only the first, or the best validated, scores.
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = True
     compile: bool = False
@@ -139,11 +150,82 @@ class TrainConfig(_Model):
         return self
 
 
+class CandidatesConfig(_Model):
+    """Candidates drawn by their cached values: weights exp(value^power / temperature)."""
+
+    #: How many, or which share of the unlabelled items; one of the two.
+    size: Count | None = None
+    ratio: Ratio | None = None
+    #: On the rank scale roughly the share of the pool, from its top, among which most candidates are drawn.
+    temperature: Positive = 0.01
+    power: Positive = 1.0
+    #: What is done to the values first: ranks in (0, 1), standard scores, or nothing.
+    scale: Literal["rank", "standard", "raw"] = "rank"
+    #: Share of the candidates that is drawn uniformly instead.
+    explore: Part = 0.1
+    #: Added to a value, on its scale, for each round since it was computed; below 0 old values count for less.
+    stale_bonus: float = 0.0
+
+
+class TopConfig(_Model):
+    """The highest cached values, and some others."""
+
+    size: Count | None = None
+    ratio: Ratio | None = None
+    explore: Part = 0.1
+
+
+class EveryConfig(_Model):
+    """Each item in one round of several, another part of the pool each round."""
+
+    rounds: Annotated[int, Field(ge=2, le=10**6)] = 2
+
+
+class ClustersConfig(_Model):
+    """A share of each cluster of the features that the first scoring model had."""
+
+    count: Annotated[int, Field(ge=2, le=10**6)] = 100
+    ratio: Ratio = 0.1
+    #: Share of these that are the nearest to the centre; the others are drawn at random.
+    nearest: Part = 0.5
+
+
+class PruneConfig(_Model):
+    """Items with exceptionally low values are left alone for a while."""
+
+    #: Share of the items, from the lowest value on.
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    #: Only items scored at least this often.
+    times: Count = 2
+    #: Rounds after their last scoring until they are scored again; null: never.
+    rounds: Count | None = 3
+
+
 class InferConfig(_Model):
     """How the pool is scored."""
 
-    acquisition: Annotated[str, _one_of(registry.ACQUISITIONS)] = "entropy"
+    acquisition: Annotated[str, _one_of({**registry.ACQUISITIONS, **registry.SAMPLED_ACQUISITIONS})] = "entropy"
+    #: Forward passes per item with dropout left on; 1 is one pass without.
+    passes: Annotated[int, Field(ge=1, le=10**5)] = 1
     batch_size: Count = 512
+    #: Which items are scored; each scope narrows what the one before leaves. The first pass is always full.
+    scope: Annotated[tuple[Annotated[str, _one_of(registry.SCOPES)], ...], Field(strict=False, min_length=1)] = (
+        "full",
+    )
+    candidates: CandidatesConfig = CandidatesConfig()
+    top: TopConfig = TopConfig()
+    every: EveryConfig = EveryConfig()
+    clusters: ClustersConfig = ClustersConfig()
+    prune: PruneConfig = PruneConfig()
+
+    @model_validator(mode="after")
+    def _scopes_have_a_size(self) -> "InferConfig":
+        if len(set(self.scope)) < len(self.scope):
+            raise ValueError("scope names the same scope twice")
+        for name, settings in (("candidates", self.candidates), ("top", self.top)):
+            if name in self.scope and (settings.size is None) == (settings.ratio is None):
+                raise ValueError(f"scope {name} needs one of {name}.size and {name}.ratio")
+        return self
 
 
 def _off(value: Any) -> Any:
@@ -182,6 +264,16 @@ class Config(_Model):
     infer: InferConfig = InferConfig()
     record: RecordConfig = RecordConfig()
     prices: PricesConfig
+
+    @model_validator(mode="after")
+    def _enough_predictions(self) -> "Config":
+        name = self.infer.acquisition
+        if name in registry.SAMPLED_ACQUISITIONS and self.infer.passes * self.train.members < 2:
+            raise ValueError(
+                f"infer.acquisition: {name} compares several predictions of an item; set infer.passes (dropout left "
+                "on) or train.members (an ensemble) to 2 or more"
+            )
+        return self
 
 
 def load(path: Path, overrides: tuple[str, ...] = ()) -> Config:

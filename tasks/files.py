@@ -138,8 +138,23 @@ def count_rows(path: Path) -> int:
     Raises:
         DataError: the file is missing or damaged.
     """
+    return int(_metadata(path).num_rows)
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns of a Parquet file.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    return list(_metadata(path).schema.to_arrow_schema().names)
+
+
+def _metadata(path: Path) -> Any:
     try:
-        return int(pq.read_metadata(path).num_rows)
+        return pq.read_metadata(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; restore it with `dvc checkout`") from None
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: not a readable Parquet file ({reason}); restore it with `dvc checkout`") from None

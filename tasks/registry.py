@@ -24,6 +24,7 @@ MODELS = {
     "linear": "tasks.models.linear:build",
     "ceal_cnn": "tasks.models.ceal_cnn:build",
     "resnet18": "tasks.models.resnet18:build",
+    "vgg11_bn": "tasks.models.vgg11_bn:build",
 }
 
 INITIAL_POOLS = {
@@ -34,12 +35,33 @@ INITIAL_POOLS = {
 STRATEGIES = {
     "random": "tasks.select.uniform:select",
     "top_k": "tasks.select.top_k:select",
+    "power": "tasks.select.stochastic:power",
+    "softmax": "tasks.select.stochastic:softmax",
+    "softrank": "tasks.select.stochastic:softrank",
 }
 
+#: Of one predictive distribution: one pass, or the mean of several.
 ACQUISITIONS = {
     "least_confidence": "tasks.infer.uncertainty:least_confidence",
     "margin": "tasks.infer.uncertainty:margin",
     "entropy": "tasks.infer.uncertainty:entropy",
+}
+
+#: Of several predictions of the same item.
+SAMPLED_ACQUISITIONS = {
+    "predictive_entropy": "tasks.infer.disagreement:predictive_entropy",
+    "variation_ratios": "tasks.infer.disagreement:variation_ratios",
+    "bald": "tasks.infer.disagreement:bald",
+    "mean_std": "tasks.infer.disagreement:mean_std",
+}
+
+SCOPES = {
+    "full": "tasks.infer.scopes.full:narrow",
+    "candidates": "tasks.infer.scopes.candidates:narrow",
+    "top": "tasks.infer.scopes.top:narrow",
+    "every": "tasks.infer.scopes.every:narrow",
+    "clusters": "tasks.infer.scopes.clusters:narrow",
+    "prune": "tasks.infer.scopes.prune:narrow",
 }
 
 LABELERS = {

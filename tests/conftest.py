@@ -8,10 +8,15 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
+from hypothesis import settings
 
 from tasks.config import Config, parse
 from tasks.rounds import Workspace
 from tests.pools import PRICES, make_workspace
+
+# A machine that does other things as well may stop for longer than the default of 200 ms.
+settings.register_profile("frugal", deadline=None)
+settings.load_profile("frugal")
 
 
 @pytest.fixture

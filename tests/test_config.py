@@ -63,6 +63,17 @@ def test_stored_configuration_reads_back_equal(conf: Path) -> None:
         ("dataset.classes=['${oc.env:HOME}',b]", r"dataset\.classes\.0: "),
         ("dataset.image_size=1000000", r"dataset\.image_size: "),
         pytest.param("seed=" + "9" * 5000, r"mine\.yaml: ", id="huge seed"),
+        ("infer.candidates.ratio=0", r"infer\.candidates\.ratio: "),
+        ("infer.candidates.ratio=1.5", r"infer\.candidates\.ratio: "),
+        ("infer.candidates.temperature=0", r"infer\.candidates\.temperature: "),
+        ("infer.candidates.temperature=-0.1", r"infer\.candidates\.temperature: "),
+        ("infer.candidates.temperature=.nan", r"infer\.candidates\.temperature: "),
+        ("infer.scope=[candidates]", r"infer: scope candidates needs one of candidates\.size and candidates\.ratio"),
+        ("infer.scope=[full,full]", r"infer: scope names the same scope twice"),
+        ("infer.scope=[]", r"infer\.scope: "),
+        ("infer.scope=[candidate]", r"infer\.scope\.0: unknown name 'candidate'; did you mean 'candidates'\?"),
+        ("infer.acquisition=bald", r"infer\.acquisition: bald compares several predictions"),
+        ("train.members=0", r"train\.members: "),
     ],
 )
 def test_impossible_values_are_named_with_their_key(conf: Path, override: str, message: str) -> None:

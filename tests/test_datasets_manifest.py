@@ -48,7 +48,9 @@ def test_items_stand_in_the_order_of_the_rows(tmp_path, root):
     workspace = built(tmp_path / "w", **settings(root))
 
     assert pool_of(workspace) == {"id": ["c", "b", "a"], "uri": ["images/2.png", "images/1.png", "images/0.png"]}
-    assert (store.load_items(workspace, "pool").array == pixels(20, 10, 0)).all()
+    items = store.load_items(workspace, "pool")
+    assert items.ids.to_pylist() == ["a", "b", "c"]
+    assert (items.array == pixels(0, 10, 20)).all()
 
 
 def test_labels_stay_text_and_blank_ones_are_unknown(tmp_path, root):

@@ -7,7 +7,6 @@ from torch import nn
 
 from tasks.errors import ConfigError
 from tasks.infer.scoring import score_items
-from tasks.infer.uncertainty import entropy
 from tasks.models import ceal_cnn
 from tasks.models.forward import log_probabilities
 from tests.model_helpers import examples, view
@@ -51,15 +50,15 @@ def test_mapped_file_reads_like_memory(model, tmp_path) -> None:
 
 def test_scores_follow_the_rows_asked_for(model) -> None:
     items = examples().items
-    everything = score_items(model, view(), items, np.arange(40), entropy, 16)
-    some = score_items(model, view(), items, np.array([30, 2, 17]), entropy, 16)
+    everything = score_items([model], view(), items, np.arange(40), "entropy", 16)
+    some = score_items([model], view(), items, np.array([30, 2, 17]), "entropy", 16)
     assert some.score == pytest.approx(everything.score[[30, 2, 17]], abs=1e-5)
     assert (some.proposal == everything.proposal[[30, 2, 17]]).all()
     assert ((some.confidence >= 0.5) & (some.confidence <= 1)).all()
 
 
 def test_no_rows_give_empty_scores(model) -> None:
-    scored = score_items(model, view(), examples().items, np.array([], dtype=np.int64), entropy, 16)
+    scored = score_items([model], view(), examples().items, np.array([], dtype=np.int64), "entropy", 16)
     assert len(scored.score) == len(scored.proposal) == len(scored.confidence) == 0
 
 

@@ -79,7 +79,8 @@ def test_scope_none_carries_on_what_is_still_unlabelled_and_runs_no_model(traine
     infer(trained)
     label(trained, 1, 30, infer_scope="none")
     usage = infer(trained, 1)
-    assert cache(trained, 1).equals(cache(trained, 0).slice(10))
+    assert cache(trained, 1).drop("scope").equals(cache(trained, 0).slice(10).drop("scope"))
+    assert set(cache(trained, 1)["scope"].to_pylist()) == {"carried on"}
     assert (usage.items_scored, usage.forward_passes, usage.device_s) == (0, 0, {})
 
 
@@ -104,19 +105,6 @@ def test_scope_none_carries_on_several_models_with_the_same_bytes_each_time(trai
     assert (trained.round_dir(1) / "scores.parquet").read_bytes() == first
     assert cache(trained, 1).schema.equals(SCORES)
     assert cache(trained, 1)["model"].to_pylist() == models.to_pylist()[10:]
-
-
-def test_full_scope_reads_no_more_of_the_cache_than_it_needs(trained, monkeypatch) -> None:
-    asked: dict[str, list[str] | None] = {}
-    read = files.read_table
-
-    def spy(path: Path, columns: list[str] | None = None) -> pa.Table:
-        asked[path.name] = columns
-        return read(path, columns)
-
-    monkeypatch.setattr(files, "read_table", spy)
-    infer(trained)
-    assert asked["scores.parquet"] == ["id", "times_scored"]
 
 
 def test_scope_none_at_the_start_gives_an_empty_cache(trained) -> None:
@@ -152,3 +140,113 @@ def test_score_that_is_not_finite_is_refused_with_its_id(trained, monkeypatch) -
     with pytest.raises(FrugalError, match=f"item '{pool_ids(trained)[23]}' has the score nan.*start a new loop with"):
         infer(trained)
     assert not (trained.round_dir(0) / "scores.parquet").exists()
+
+
+MC = {"acquisition": "bald", "passes": 4}
+NET = {"model": "ceal_cnn", "epochs": 1}
+CANDIDATES = {
+    "name": "candidates",
+    "size": 12,
+    "ratio": None,
+    "temperature": 0.1,
+    "power": 1.0,
+    "scale": "rank",
+    "explore": 0.25,
+    "stale_bonus": 0.0,
+}
+
+
+def rows_of(table: pa.Table) -> dict[str, dict[str, object]]:
+    return {row["id"]: row for row in table.to_pylist()}
+
+
+def second_round(workspace: Workspace, scopes: list[dict[str, object]]) -> dict[str, dict[str, object]]:
+    """INFER of round 1, in which ten more items have labels, under some scopes."""
+    infer(workspace)
+    label(workspace, 1, 30, infer_scope=scopes)
+    train(workspace, 1)
+    infer(workspace, 1)
+    return rows_of(cache(workspace, 1))
+
+
+def test_candidates_get_new_values_and_the_others_keep_theirs(trained) -> None:
+    after = second_round(trained, [CANDIDATES])
+    before = rows_of(cache(trained, 0))
+    assert list(after) == pool_ids(trained)[30:]
+    renewed = {id_ for id_, row in after.items() if row["scored_round"] == 1}
+    assert len(renewed) == 12
+    for id_, row in after.items():
+        assert row["times_scored"] == (2 if id_ in renewed else 1)
+        assert (row["score"] == before[id_]["score"]) == (row["model"] == before[id_]["model"]) == (id_ not in renewed)
+    said = [row["scope"] for row in after.values()]
+    assert (said.count("candidates"), said.count("explore"), said.count("not a candidate")) == (9, 3, 18)
+
+
+def test_the_bill_counts_candidates_and_their_passes(tmp_path) -> None:
+    workspace = digits_workspace(tmp_path, train=NET, infer=MC)
+    train(workspace)
+    assert infer(workspace).forward_passes == 4 * (POOL_ITEMS - 20)
+    label(workspace, 1, 30, infer_scope=[CANDIDATES])
+    train(workspace, 1)
+    usage = infer(workspace, 1)
+    assert (usage.items_scored, usage.forward_passes) == (12, 48)
+
+
+def test_the_order_of_the_held_out_set_changes_no_metric(trained) -> None:
+    before = (trained.round_dir(0) / "metrics.json").read_bytes()
+    path = trained.pool / "test.parquet"
+    table = files.read_table(path)
+    files.write_table(path, table.take(np.random.default_rng(2).permutation(len(table))))
+    train(trained)
+    assert (trained.round_dir(0) / "metrics.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("scopes", [[CANDIDATES], [{"name": "every", "rounds": 3}]], ids=["candidates", "every"])
+def test_the_order_of_rows_in_any_file_changes_no_value(tmp_path, scopes) -> None:
+    workspace = digits_workspace(tmp_path, train=NET, infer=MC)
+    train(workspace)
+    expected = second_round(workspace, scopes)
+    for path in (
+        workspace.pool / "manifest.parquet",
+        workspace.round_dir(0) / "scores.parquet",
+        workspace.round_dir(1) / "unlabeled.parquet",
+    ):
+        table = files.read_table(path)
+        files.write_table(path, table.take(np.random.default_rng(1).permutation(len(table))))
+    infer(workspace, 1)
+    assert rows_of(cache(workspace, 1)) == expected
+
+
+def test_an_ensemble_counts_a_pass_of_each_member(tmp_path) -> None:
+    workspace = digits_workspace(
+        tmp_path, train={"model": "linear", "epochs": 1, "members": 3}, infer={"acquisition": "variation_ratios"}
+    )
+    train(workspace)
+    assert infer(workspace).forward_passes == 3 * (POOL_ITEMS - 20)
+    thirds = np.asarray(cache(workspace, 0)["score"]) * 3
+    assert thirds == pytest.approx(np.round(thirds))
+
+
+def test_clusters_are_found_once_and_carried_on(tmp_path) -> None:
+    infer_ = {"scope": ["clusters"], "clusters": {"count": 4, "ratio": 0.25}}
+    workspace = digits_workspace(tmp_path, train=NET, infer=infer_)
+    train(workspace)
+    first = infer(workspace)
+    assert first.forward_passes == 3 * first.items_scored
+    before = rows_of(cache(workspace, 0))
+    assert {row["cluster"] for row in before.values()} <= {0, 1, 2, 3}
+    after = second_round(workspace, [{"name": "clusters", "count": 4, "ratio": 0.25, "nearest": 0.5}])
+    assert all(row["cluster"] == before[id_]["cluster"] for id_, row in after.items())
+    assert 8 <= sum(row["scored_round"] == 1 for row in after.values()) <= 12
+
+
+def test_a_cache_of_another_function_is_refused_and_nothing_written(trained) -> None:
+    infer(trained)
+    path = trained.round_dir(0) / "scores.parquet"
+    table = files.read_table(path)
+    files.write_table(path, table.replace_schema_metadata({"frugal.acquisition": "margin"}))
+    label(trained, 1, 30)
+    train(trained, 1)
+    with pytest.raises(DataError, match="'margin', not of 'entropy'"):
+        infer(trained, 1)
+    assert not (trained.round_dir(1) / "scores.parquet").exists()

@@ -1,11 +1,15 @@
 """Which models there are, what they take, and where they compute."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file, save
 from torch import nn
 
-from tasks.errors import ConfigError
-from tasks.models import ceal_cnn, device, linear, resnet18
+from tasks import files
+from tasks.errors import ConfigError, DataError
+from tasks.models import ceal_cnn, device, linear, resnet18, stored, vgg11_bn
 from tasks.models.half_dropout import HalfDropout
 from tests.model_helpers import view
 
@@ -34,6 +38,39 @@ def test_resnet18_keeps_small_images_large_in_its_stem() -> None:
     assert model.conv1.stride == (1, 1)
     assert isinstance(model.maxpool, nn.Identity)
     assert 11.1e6 < sum(parameter.numel() for parameter in model.parameters()) < 11.3e6
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 40), (3, 64, 32), (5, 33, 33)])
+def test_vgg11_bn_takes_any_number_of_channels_and_size_from_32_px_on(shape) -> None:
+    with torch.device("meta"):
+        assert vgg11_bn.build(shape, 7)(torch.zeros(2, *shape)).shape == (2, 7)
+
+
+def test_vgg11_bn_has_the_published_convolutions_and_dropout_in_its_head_alone() -> None:
+    from torchvision.models.vgg import cfgs, make_layers
+
+    model = vgg11_bn.build((3, 32, 32), 10)
+    with torch.device("meta"):
+        published = make_layers(cfgs["A"], batch_norm=True)
+    assert str(model[0]) == str(published)
+    assert {name: value.shape for name, value in model[0].state_dict().items()} == {
+        name: value.shape for name, value in published.state_dict().items()
+    }
+    assert [str(layer) for layer in model[2:]] == [
+        "Flatten(start_dim=1, end_dim=-1)",
+        "HalfDropout()",
+        "Linear(in_features=512, out_features=512, bias=True)",
+        "BatchNorm1d(512, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)",
+        "ReLU()",
+        "Linear(in_features=512, out_features=10, bias=True)",
+    ]
+    assert sum(isinstance(layer, HalfDropout) for layer in model.modules()) == 1
+
+
+@pytest.mark.parametrize("shape", [(10,), (3, 31, 32), (1, 40, 28)])
+def test_vgg11_bn_refuses_what_its_poolings_would_shrink_to_nothing(shape) -> None:
+    with pytest.raises(ConfigError, match=r"train\.model: vgg11_bn.*at least 32 px, not items of shape"):
+        vgg11_bn.build(shape, 10)
 
 
 @pytest.mark.parametrize("build", [ceal_cnn.build, resnet18.build])
@@ -101,3 +138,43 @@ def test_device_seconds_add_up_by_kind() -> None:
     with device.timed(torch.device("cpu"), seconds):
         pass
     assert 1.0 <= seconds["cpu"] < 1.5
+
+
+@pytest.fixture
+def ensemble(tmp_path: Path) -> Path:
+    """A folder that holds three linear models."""
+    card = {"model": "linear", "shape": [1, 4, 4], "classes": ["a", "b"], "mean": [0.4], "std": [0.3]}
+    models = [linear.build((1, 4, 4), 2) for _ in range(3)]
+    stored.write(tmp_path, models, card | {"precision": "fp32", "channels_last": True})
+    return tmp_path
+
+
+def test_stored_members_are_read_back_in_their_order(ensemble) -> None:
+    models, _, card = stored.read(ensemble, torch.device("cpu"))
+    weights = load_file(ensemble / "model.safetensors")
+    assert sorted(weights) == [f"member.{member}.1.{name}" for member in range(3) for name in ("bias", "weight")]
+    assert (card["members"], card["parameters"]) == (3, 3 * (16 * 2 + 2))
+    for member, model in enumerate(models):
+        assert not model.training
+        assert torch.equal(model[1].weight, weights[f"member.{member}.1.weight"])
+
+
+def test_single_model_is_stored_under_its_own_names(tmp_path) -> None:
+    model = linear.build((1, 4, 4), 2)
+    stored.write(tmp_path, [model], {"model": "linear"})
+    assert (tmp_path / "model.safetensors").read_bytes() == save(model.state_dict())
+    assert files.read_json(tmp_path / "model.json").keys() == {"model", "parameters", "digest"}
+
+
+@pytest.mark.parametrize("members", [None, 0, 1, 2, 4, "three"])
+def test_number_of_members_that_the_weights_do_not_have_is_refused(ensemble, members) -> None:
+    path = ensemble / "model.json"
+    files.write_json(path, files.read_json(path) | {"members": members})
+    with pytest.raises(DataError, match="the stored model does not load"):
+        stored.read(ensemble, torch.device("cpu"))
+
+
+def test_lost_members_are_refused(ensemble) -> None:
+    (ensemble / "model.safetensors").unlink()
+    with pytest.raises(DataError, match=r"model\.safetensors: missing; restore it"):
+        stored.read(ensemble, torch.device("cpu"))

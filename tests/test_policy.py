@@ -1,3 +1,7 @@
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,7 +11,7 @@ from tasks.history import Outcome
 from tasks.policy import query_size, stopping
 from tasks.policy.run import decide, plan
 from tasks.rounds import Workspace, rounds
-from tests.pools import make_workspace
+from tests.pools import make_workspace, write_scores
 
 
 def outcome(round_: int, labels: int) -> Outcome:
@@ -74,6 +78,24 @@ def test_random_strategy_plans_no_scoring(tmp_path: object) -> None:
     workspace = make_workspace(tmp_path / "w", select={"strategy": "random"})  # type: ignore[operator]
     plan(workspace, 0)
     assert files.read_json(workspace.round_dir(0) / "plan.json")["infer_scope"]["value"] == "none"
+
+
+def test_the_first_pass_is_full_and_later_ones_follow_the_scopes(tmp_path: Path) -> None:
+    infer = {"scope": ["prune", "candidates"], "candidates": {"ratio": 0.5}}
+    workspace = make_workspace(tmp_path / "w", infer=infer)
+
+    def planned(round_: int) -> dict[str, Any]:
+        plan(workspace, round_)
+        chosen: dict[str, Any] = files.read_json(workspace.round_dir(round_) / "plan.json")["infer_scope"]
+        return chosen
+
+    assert planned(0)["value"] == "full"
+    assert "first pass" in planned(0)["reason"]
+    files.write_table(workspace.round_dir(0) / "unlabeled.parquet", pa.table({"id": ["x/0000"]}))
+    write_scores(workspace.round_dir(0) / "scores.parquet", {"x/0000": 0.5})
+    prune, candidates = planned(1)["value"]
+    assert prune == {"name": "prune", "share": 0.2, "times": 2, "rounds": 3}
+    assert (candidates["name"], candidates["ratio"], candidates["size"]) == ("candidates", 0.5, None)
 
 
 def test_class_balanced_start_says_that_it_simulates(tmp_path: object) -> None:

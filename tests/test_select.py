@@ -1,5 +1,4 @@
 import json
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,8 @@ from tasks import files
 from tasks.cost.ledger import Usage
 from tasks.errors import ConfigError
 from tasks.rounds import Workspace
-from tasks.select import initial, order, top_k, uniform
+from tasks.select import initial, top_k, uniform
 from tasks.select.choice import Candidates
-from tasks.select.order import random_keys, smallest
 from tasks.select.run import run
 from tests.pools import column, make_workspace, write_plan, write_scores
 
@@ -82,37 +80,6 @@ def test_random_selection_is_uniform() -> None:
     assert ((counts - expected) ** 2 / expected).sum() < 27.9
 
 
-def test_smallest_takes_all_when_all_are_asked_for() -> None:
-    keys = np.array([3, 1, 2], dtype=np.uint64)
-    assert smallest(keys, 3).tolist() == [1, 2, 0]
-    assert smallest(keys, 0).tolist() == []
-
-
-def test_keys_depend_on_the_seed() -> None:
-    ids = pa.array(["a", "b"])
-    assert random_keys(ids, SEED).tolist() != random_keys(ids, np.random.SeedSequence(8)).tolist()
-
-
-def test_keys_do_not_depend_on_the_slices_in_which_they_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    ids = pa.array([f"x/{number}" for number in range(25)])
-    whole = random_keys(ids, SEED)
-    monkeypatch.setattr(order, "_SLICE", 10)
-    assert random_keys(ids, SEED).tolist() == whole.tolist()
-    assert random_keys(ids.slice(20), SEED).tolist() == whole[20:].tolist()
-    assert random_keys(ids[:0], SEED).shape == (0,)
-
-
-def test_keys_of_a_large_pool_are_made_without_all_ids_as_strings_at_once() -> None:
-    ids = pa.array([f"x/{number:07d}" for number in range(400_000)])
-    tracemalloc.start()
-    try:
-        keys = random_keys(ids, SEED)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < keys.nbytes + 20_000_000
-
-
 def test_initial_pool_is_what_random_selection_draws_and_ends_with_the_pool(workspace: Workspace) -> None:
     few = candidates([0.0] * 5)
     chosen = initial.uniform(workspace, few, 9)
@@ -131,7 +98,7 @@ def test_only_the_needed_columns_of_the_cache_are_read(workspace: Workspace, mon
     monkeypatch.setattr(files, "read_table", spy)
     write_plan(workspace, 0, query_size=9, strategy="random")
     run(workspace, 0, Usage())
-    assert asked["scores.parquet"] == ["id", "score", "proposal", "confidence"]
+    assert asked["scores.parquet"] == ["id", "score", "scored_round", "proposal", "confidence"]
 
 
 def test_uris_of_the_chosen_are_found_without_hashing_the_whole_manifest(

@@ -27,6 +27,17 @@ def test_outputs_are_the_same_bytes_each_time(labelled) -> None:
     assert [(labelled.round_dir(0) / name).read_bytes() for name in OUTPUTS] == first
 
 
+def test_order_of_the_labels_plays_no_part(tmp_path) -> None:
+    labelled = digits_workspace(tmp_path, train={"model": "linear", "epochs": 2, "validation": 0.3, "batch_size": 4})
+    train(labelled)
+    first = [(labelled.round_dir(0) / name).read_bytes() for name in OUTPUTS]
+    path = labelled.round_dir(0) / "labeled.parquet"
+    table = files.read_table(path)
+    files.write_table(path, table.take(np.random.default_rng(0).permutation(len(table))))
+    train(labelled)
+    assert [(labelled.round_dir(0) / name).read_bytes() for name in OUTPUTS] == first
+
+
 def test_usage_counts_records_passes_and_device_seconds(labelled) -> None:
     usage = train(labelled)
     held_out = files.read_table(labelled.pool / "test.parquet").num_rows
@@ -58,7 +69,7 @@ def test_stored_model_is_read_back_with_its_buffers(tmp_path) -> None:
     workspace = digits_workspace(tmp_path, train={"model": "resnet18", "epochs": 1})
     label(workspace, 0, 4)
     train(workspace)
-    model, view, card = stored.read(workspace.round_dir(0), torch.device("cpu"))
+    [model], view, card = stored.read(workspace.round_dir(0), torch.device("cpu"))
     weights = load_file(workspace.round_dir(0) / "model.safetensors")
     assert weights.keys() == model.state_dict().keys()
     assert weights["bn1.num_batches_tracked"] == 1
@@ -106,7 +117,7 @@ def test_weights_that_are_not_finite_are_refused(labelled, monkeypatch) -> None:
     def broken(model, items, view):
         return np.full((len(items), 10), np.nan, dtype=np.float32)
 
-    monkeypatch.setattr("tasks.train.run.log_probabilities", broken)
+    monkeypatch.setattr("tasks.train.members.log_probabilities", broken)
     with pytest.raises(FrugalError, match="not finite; start a new loop with a lower train"):
         train(labelled)
     assert not (labelled.round_dir(0) / "model.json").exists()

@@ -32,31 +32,35 @@ class Decoded:
         return mean.round(6).tolist(), np.sqrt(variance).round(6).tolist()
 
 
-def write(target: Path, split: Split, shape: tuple[int, ...]) -> Decoded:
+def write(target: Path, split: Split, shape: tuple[int, ...], order: npt.NDArray[np.int64]) -> Decoded:
     """Decode a split, chunk by chunk, into a .npy file of uint8 (n, *shape).
 
     Ordinary writes, not a memory map: on a full disk those raise, where a map kills the process.
+
+    Args:
+        order: positions in the split, all of them, in the order in which the items are to stand in the file.
 
     Raises:
         DataError: an item is missing or damaged.
     """
     total = len(split.ids)
     step = max(1, _CHUNK_BYTES // math.prod(shape))
-    sha256: list[str] = []
+    sha256 = [""] * total
     counts = np.zeros((shape[0], 256), np.int64)
     with target.open("wb") as stream, progress.task("decoding", total) as shown:
         header = {"descr": "|u1", "fortran_order": False, "shape": (total, *shape)}
         np.lib.format.write_array_header_1_0(stream, header)
         for start in range(0, total, step):
-            stop = min(start + step, total)
-            items = np.ascontiguousarray(split.read(np.arange(start, stop)))
-            if items.shape != (stop - start, *shape) or items.dtype != np.uint8:
-                raise TypeError(f"read gave {items.dtype} {items.shape}, not uint8 {(stop - start, *shape)}")
-            sha256.extend(hashlib.sha256(item).hexdigest() for item in items)
+            positions = order[start : start + step]
+            items = np.ascontiguousarray(split.read(positions))
+            if items.shape != (len(positions), *shape) or items.dtype != np.uint8:
+                raise TypeError(f"read gave {items.dtype} {items.shape}, not uint8 {(len(positions), *shape)}")
+            for position, item in zip(positions.tolist(), items, strict=True):
+                sha256[position] = hashlib.sha256(item).hexdigest()
             for channel in range(shape[0]):
                 counts[channel] += np.bincount(items[:, channel].reshape(-1), minlength=256)
             stream.write(items.data)
-            shown.advance(stop - start)
+            shown.advance(len(positions))
     return Decoded(sha256, counts)
 
 

@@ -16,7 +16,7 @@ from tasks.datasets.arrays import Decoded
 from tasks.datasets.opening import open_source
 from tasks.datasets.scratch import scratch
 from tasks.datasets.source import UNKNOWN, Source
-from tasks.datasets.store import SplitName, array_path
+from tasks.datasets.store import SplitName, array_path, by_id
 from tasks.datasets.tables import LABELED, SCORES, UNLABELED
 from tasks.errors import DataError
 from tasks.rounds import Workspace
@@ -71,9 +71,10 @@ def _check_unchanged(workspace: Workspace, folder: Path) -> None:
 
 def _decode(building: Path, split: SplitName, source: Source) -> Decoded:
     items = source.pool if split == "pool" else source.test
+    order = by_id(pa.array(items.ids, pa.string()))
     seen: list[Decoded] = []
     target = building / f"{split}.npy"
-    files.write_atomic(target, lambda temporary: seen.append(arrays.write(temporary, items, source.shape)))
+    files.write_atomic(target, lambda temporary: seen.append(arrays.write(temporary, items, source.shape, order)))
     return seen[0]
 
 

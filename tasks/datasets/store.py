@@ -43,7 +43,7 @@ class PoolInfo:
 
 @dataclass(frozen=True)
 class Items:
-    """Decoded items in the order of their manifest."""
+    """Decoded items in the order of their ids, whatever the order of the manifest's rows."""
 
     #: string, (n,).
     ids: pa.Array
@@ -92,9 +92,18 @@ def load_info(workspace: Workspace) -> PoolInfo:
         raise DataError(f"{path}: not what the pool stage writes; restore it with `dvc checkout`") from None
 
 
+def by_id(ids: pa.Array) -> npt.NDArray[np.int64]:
+    """Positions that put ``ids``, string (n,), into ascending order: int64 (n,)."""
+    if pc.all(pc.less(ids[:-1], ids[1:])).as_py() is not False:
+        return np.arange(len(ids), dtype=np.int64)
+    order: npt.NDArray[np.int64] = pc.sort_indices(ids).to_numpy().astype(np.int64)
+    return order
+
+
 def array_path(workspace: Workspace, split: SplitName, digest: str) -> Path:
     """Where the decoded items of a split are kept; the file can be deleted at any time."""
-    return workspace.raw / "arrays" / f"{split}-{digest}.npy"
+    # An earlier release wrote files without "by-id", in the order of the data set.
+    return workspace.raw / "arrays" / f"{split}-by-id-{digest}.npy"
 
 
 def load_items(workspace: Workspace, split: SplitName) -> Items:
@@ -117,22 +126,27 @@ def load_items(workspace: Workspace, split: SplitName) -> Items:
         array = arrays.open_whole(path, shape)
         if array is None:
             raise DataError(f"{path}: changed while it was written; run the same command again")
-    return Items(manifest["id"].combine_chunks(), array)
+    ids = manifest["id"].combine_chunks()
+    return Items(ids.take(by_id(ids)), array)
 
 
 def _rebuild(workspace: Workspace, split: SplitName, path: Path) -> None:
-    manifest = files.read_table(workspace.pool / _TABLES[split], ["id", "sha256"])
+    manifest = files.read_table(workspace.pool / _TABLES[split], ["id", "sha256"]).combine_chunks()
+    manifest = manifest.take(by_id(manifest["id"].combine_chunks()))
     info = load_info(workspace)
     source = open_source(workspace, load_config(workspace).dataset)
     if source.shape != info.shape:
         raise DataError(_changed(workspace, split, f"its items have the shape {source.shape}, not {info.shape}"))
     items = source.pool if split == "pool" else source.test
-    _check_equal(workspace, split, manifest["id"].to_pylist(), items.ids, items.ids)
+    order = by_id(pa.array(items.ids, pa.string()))
+    ids = [items.ids[position] for position in order]
+    _check_equal(workspace, split, manifest["id"].to_pylist(), ids, ids)
     with scratch(path.parent, ".building-") as folder:
         built = folder / path.name
         decoded: list[arrays.Decoded] = []
-        files.write_atomic(built, lambda target: decoded.append(arrays.write(target, items, source.shape)))
-        _check_equal(workspace, split, manifest["sha256"].to_pylist(), decoded[0].sha256, items.ids)
+        files.write_atomic(built, lambda target: decoded.append(arrays.write(target, items, source.shape, order)))
+        sha256 = [decoded[0].sha256[position] for position in order]
+        _check_equal(workspace, split, manifest["sha256"].to_pylist(), sha256, ids)
         built.replace(path)
 
 

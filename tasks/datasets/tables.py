@@ -14,5 +14,10 @@ SCORES = pa.schema(
         "times_scored": pa.int32(),
         "proposal": pa.int64(),
         "confidence": pa.float64(),
+        # Why the item was scored in this round, or why it was left out and keeps an older value.
+        "scope": pa.dictionary(pa.int32(), pa.string()),
+        # Of the features of the first model that scored the pool; null unless a scope asks for them.
+        "cluster": pa.int32(),
+        "distance": pa.float32(),
     }
 )

@@ -1,87 +1,95 @@
 """INFER: what the model knows about the items that are still unlabelled."""
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks import files, registry
+from tasks import cache as caches
+from tasks import files
+from tasks.config import Config
 from tasks.cost.ledger import Usage
-from tasks.datasets.store import load_items
-from tasks.datasets.tables import SCORES
+from tasks.datasets.store import load_info, load_items
 from tasks.errors import ConfigError, FrugalError
+from tasks.infer.clustering import cluster
+from tasks.infer.entries import Entries
+from tasks.infer.narrowing import known, narrow
+from tasks.infer.scopes.scope import Positions
 from tasks.infer.scoring import score_items
 from tasks.models import device as devices
 from tasks.models import stored
 from tasks.rounds import Workspace, load_config
-from tasks.seeds import torch_seed
+from tasks.seeds import seed_sequence, torch_seed
+
+#: What the cache says of an item that a round without INFER passed over.
+_CARRIED = "carried on"
 
 
 def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     """Write the round's scores.parquet: unlabelled items that were ever scored, in the order of unlabeled.parquet.
 
-    The plan's infer_scope says what is scored: `full` all unlabelled items; `none` nothing, and the rows of the
-    previous round are carried on.
+    The plan's infer_scope says what is scored: `none`, `full`, or a list of scopes with their settings, each of which
+    narrows what the one before left. The others keep what the previous round's cache says of them.
 
     Raises:
-        ConfigError: the device is not there, or the plan asks for an unknown scope.
-        DataError: a file is missing or damaged.
+        ConfigError: the device is not there, the plan asks for an unknown scope, or the model has no dropout to leave
+            on.
+        DataError: a file is missing or damaged, or the cache is of another pool or acquisition function.
         FrugalError: a score is infinite or undefined; the item is named.
     """
-    folder = workspace.round_dir(round_)
-    scope = files.read_json(folder / "plan.json")["infer_scope"]["value"]
+    folder, config, digest = workspace.round_dir(round_), load_config(workspace), load_info(workspace).digest
     ids = files.read_table(folder / "unlabeled.parquet", ["id"])["id"].combine_chunks()
-    cache = workspace.previous_dir(round_) / "scores.parquet"
-    if scope == "full":
-        table = _scored(workspace, round_, ids, _times_scored(cache, ids), usage)
-    elif scope == "none":
-        table = _carried_on(cache, ids)
+    before = caches.read(workspace.previous_dir(round_) / "scores.parquet", config.infer.acquisition, digest)
+    pool = known(ids, before, round_)
+    entries = Entries.carried_on(pool, before)
+    scopes = _scopes(workspace, round_)
+    if scopes is None:
+        entries.explain([_CARRIED], np.zeros(len(ids), dtype=np.int32))
     else:
-        raise ConfigError(f"{folder / 'plan.json'}: infer_scope is {scope!r}; known: full, none")
-    files.write_table(folder / "scores.parquet", table)
+        chosen, reasons, why = narrow(pool, scopes, seed_sequence(config.seed, round_, "infer"))
+        entries.explain(reasons, why)
+        if len(chosen):
+            _score(workspace, round_, config, entries, chosen, usage)
+    caches.write(folder / "scores.parquet", entries.table(), config.infer.acquisition, digest)
 
 
-def _times_scored(path: Path, ids: pa.Array) -> npt.NDArray[np.int32]:
-    cache = files.read_table(path, ["id", "times_scored"])
-    before = cache["times_scored"].combine_chunks().take(_rows(cache, ids)).fill_null(0)
-    return np.asarray(before, dtype=np.int32)
+def _scopes(workspace: Workspace, round_: int) -> list[dict[str, Any]] | None:
+    """The scopes of the plan, None for none."""
+    path = workspace.round_dir(round_) / "plan.json"
+    value = files.read_json(path)["infer_scope"]["value"]
+    if value == "none":
+        return None
+    if value == "full":
+        return [{"name": "full"}]
+    if not isinstance(value, list):
+        raise ConfigError(f"{path}: infer_scope is {value!r}; known: full, none, or a list of scopes")
+    return value
 
 
-def _carried_on(path: Path, ids: pa.Array) -> pa.Table:
-    cache = files.read_table(path, SCORES.names)
-    return cache.take(_rows(cache, ids).drop_null()).cast(SCORES).unify_dictionaries()
-
-
-def _rows(cache: pa.Table, ids: pa.Array) -> pa.Array:
-    return pc.index_in(ids, value_set=cache["id"].combine_chunks())
-
-
-def _scored(
-    workspace: Workspace, round_: int, ids: pa.Array, times_before: npt.NDArray[np.int32], usage: Usage
-) -> pa.Table:
-    config, pool = load_config(workspace), load_items(workspace, "pool")
-    rows, device = pool.rows(ids), devices.resolve(config.device)
-    acquisition = registry.resolve(registry.ACQUISITIONS, config.infer.acquisition)
+def _score(
+    workspace: Workspace, round_: int, config: Config, entries: Entries, chosen: Positions, usage: Usage
+) -> None:
+    # In the order of their ids: an item's dropout masks must not depend on how the rows of a file are ordered.
+    chosen = chosen[pc.sort_indices(entries.ids.take(chosen)).to_numpy()]
+    ids, pool = entries.ids.take(chosen), load_items(workspace, "pool")
+    rows, device, infer = pool.rows(ids), devices.resolve(config.device), config.infer
     with (
         devices.timed(device, usage.device_s),
         devices.reproducible(device, torch_seed(config.seed, round_, "infer")),
     ):
-        model, view, card = stored.read(workspace.round_dir(round_), device)
-        scored = score_items(model, view, pool.array, rows, acquisition, config.infer.batch_size)
-    _check_finite(ids, scored.score)
-    usage.items_scored = usage.forward_passes = len(ids)
-    columns = {
-        "id": ids,
-        "score": scored.score,
-        "scored_round": np.full(len(ids), round_, dtype=np.int32),
-        "model": pa.DictionaryArray.from_arrays(np.zeros(len(ids), dtype=np.int32), [card["digest"]]),
-        "times_scored": times_before + np.int32(1),
-        "proposal": scored.proposal,
-        "confidence": scored.confidence,
-    }
-    return pa.table(columns, SCORES)
+        models, view, card = stored.read(workspace.round_dir(round_), device)
+        scored = score_items(models, view, pool.array, rows, infer.acquisition, infer.batch_size, infer.passes)
+        _check_finite(ids, scored.score)
+        entries.renew(chosen, scored, round_, card["digest"])
+        usage.items_scored = len(ids)
+        usage.forward_passes = len(ids) * len(models) * infer.passes
+        if "clusters" in infer.scope and not entries.clustered:
+            seed = seed_sequence(config.seed, round_, "infer")
+            found = cluster(models[0], view, pool.array, rows, ids, infer.clusters.count, infer.batch_size, seed)
+            entries.join_clusters(chosen, found.cluster, found.distance)
+            usage.forward_passes += found.forward_passes
 
 
 def _check_finite(ids: pa.Array, scores: npt.NDArray[np.float64]) -> None:

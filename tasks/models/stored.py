@@ -1,13 +1,18 @@
-"""A trained model on disk: model.safetensors and model.json."""
+"""A trained model on disk: model.safetensors and model.json.
+
+Several models that predict together lie in one file, the names of their tensors preceded by `member.0.`, `member.1.`…,
+and model.json says how many `members` there are. A single model has neither.
+"""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import nn
+from torch import Tensor, nn
 
 from tasks import files, registry
 from tasks.errors import DataError
@@ -16,19 +21,28 @@ from tasks.models.view import View
 _WEIGHTS, _CARD = "model.safetensors", "model.json"
 
 
-def write(folder: Path, model: nn.Module, card: dict[str, Any]) -> None:
-    """Write the whole state of ``model``, buffers included, and ``card`` with its parameters and digest added.
+def write(folder: Path, models: Sequence[nn.Module], card: dict[str, Any]) -> None:
+    """Write the whole state of ``models``, buffers included, and ``card`` with their parameters and digest added.
 
     Args:
-        card: plain JSON values; holds at least what ``read`` and ``view`` need: model (a name in the registry), shape,
-            classes, mean, std, precision, channels_last.
+        models: at least one; several have one architecture.
+        card: plain JSON values; holds at least what ``read`` needs: model (a name in the registry), shape, classes,
+            mean, std, precision, channels_last.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    content = save(state)
+    content = save(_state(models))
     files.write_bytes(folder / _WEIGHTS, content)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    several = {"members": len(models)} if len(models) > 1 else {}
+    parameters = sum(parameter.numel() for model in models for parameter in model.parameters())
     digest = hashlib.sha256(content).hexdigest()
-    files.write_json(folder / _CARD, {**card, "parameters": parameters, "digest": digest})
+    files.write_json(folder / _CARD, {**card, **several, "parameters": parameters, "digest": digest})
+
+
+def _state(models: Sequence[nn.Module]) -> dict[str, Tensor]:
+    return {
+        (f"member.{member}.{name}" if len(models) > 1 else name): tensor.detach().cpu().contiguous()
+        for member, model in enumerate(models)
+        for name, tensor in model.state_dict().items()
+    }
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -46,8 +60,8 @@ def read_card(folder: Path) -> dict[str, Any]:
     return card
 
 
-def read(folder: Path, device: torch.device) -> tuple[nn.Module, View, dict[str, Any]]:
-    """The model in evaluation mode, the view that it was trained with, on ``device``, and model.json.
+def read(folder: Path, device: torch.device) -> tuple[list[nn.Module], View, dict[str, Any]]:
+    """The models in evaluation mode, the view that they were trained with, on ``device``, and model.json.
 
     Raises:
         DataError: a file is missing or damaged, or the two do not belong together.
@@ -55,11 +69,30 @@ def read(folder: Path, device: torch.device) -> tuple[nn.Module, View, dict[str,
     card = read_card(folder)
     try:
         view = View(device, tuple(card["mean"]), tuple(card["std"]), card["precision"], card["channels_last"])
-        model = registry.resolve(registry.MODELS, card["model"])(tuple(card["shape"]), len(card["classes"]))
-        model.load_state_dict(load((folder / _WEIGHTS).read_bytes()))
-    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        states = _split(load((folder / _WEIGHTS).read_bytes()), card.get("members", 1))
+        models = [_model(card, state) for state in states]
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
             f"{folder}: the stored model does not load ({reason}); restore it with `dvc checkout`"
         ) from None
-    return view.placed(model).eval(), view, card
+    return [view.placed(model).eval() for model in models], view, card
+
+
+def _split(weights: dict[str, Tensor], members: int) -> list[dict[str, Tensor]]:
+    """The members' states; tensors of none of them raise ValueError."""
+    if members == 1:
+        return [weights]
+    states = [
+        {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+        for prefix in (f"member.{member}." for member in range(members))
+    ]
+    if sum(map(len, states)) < len(weights):
+        raise ValueError(f"it holds tensors of none of {members} members")
+    return states
+
+
+def _model(card: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:
+    model: nn.Module = registry.resolve(registry.MODELS, card["model"])(tuple(card["shape"]), len(card["classes"]))
+    model.load_state_dict(state)
+    return model

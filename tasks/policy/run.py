@@ -1,9 +1,10 @@
 """The two moments at which policies speak: before a round (plan.json) and after its training (decision.json)."""
 
 from dataclasses import asdict
+from typing import Any
 
 from tasks import files
-from tasks.config import Config
+from tasks.config import Config, InferConfig
 from tasks.history import history
 from tasks.policy import query_size, stopping
 from tasks.policy.decision import Choice
@@ -14,11 +15,12 @@ def plan(workspace: Workspace, round_: int) -> None:
     """Write this round's decisions, each with its reason."""
     config = load_config(workspace)
     unlabeled = files.count_rows(workspace.previous_dir(round_) / "unlabeled.parquet")
+    cached = files.count_rows(workspace.previous_dir(round_) / "scores.parquet")
     choices = {
         "query_size": query_size.fixed(history(workspace), config.loop, unlabeled),
         "strategy": _strategy(config, round_),
         "proxy": Choice(None, "the model that is trained also selects"),
-        "infer_scope": _scope(config),
+        "infer_scope": _scope(config, cached),
         "retrain": Choice("scratch", "weights are drawn anew each round"),
         "seed": Choice(config.seed, "seed"),
     }
@@ -41,7 +43,17 @@ def _strategy(config: Config, round_: int) -> Choice:
     return Choice(name, f"select.initial{caution}")
 
 
-def _scope(config: Config) -> Choice:
+def _scope(config: Config, cached: int) -> Choice:
+    infer = config.infer
     if config.select.strategy == "random":
         return Choice("none", "select.strategy = random needs no scores")
-    return Choice("full", "the whole unlabelled pool is scored")
+    if infer.scope == ("full",):
+        return Choice("full", "the whole unlabelled pool is scored")
+    if not cached:
+        return Choice("full", "no value is cached yet, so the first pass is a full one (CEAL, Appendix 2)")
+    return Choice([{"name": name, **_settings(infer, name)} for name in infer.scope], "infer.scope")
+
+
+def _settings(infer: InferConfig, name: str) -> dict[str, Any]:
+    block = getattr(infer, name, None)
+    return block.model_dump(mode="json") if block is not None else {}

@@ -16,6 +16,8 @@ class Candidates:
     #: float64 (N,), higher means "label me"; NaN where an item was never scored.
     scores: npt.NDArray[np.float64]
     seed: np.random.SeedSequence
+    #: Coldness of strategies that draw by score: 0 would be random, infinity top-k.
+    beta: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import pyarrow.compute as pc
 
 from tasks import files
 from tasks.errors import ConfigError
+from tasks.order import random_keys
 from tasks.rounds import Workspace
 from tasks.select.choice import Candidates, Chosen
-from tasks.select.order import random_keys
 from tasks.select.uniform import draw
 
 

@@ -4,44 +4,46 @@ import json
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks import cache as caches
 from tasks import files, registry
 from tasks.cost.ledger import Usage
 from tasks.rounds import Workspace, load_config
 from tasks.seeds import seed_sequence
 from tasks.select.choice import Candidates, Chosen
+from tasks.select.freshness import freshest_first
+
+#: Columns of the cache.
+_READ = ("id", "score", "scored_round", "proposal", "confidence")
 
 
 def run(workspace: Workspace, round_: int, usage: Usage) -> None:
-    """Write selected.parquet (id, rank, score, origin) and tasks.jsonl of a round, as plan.json says."""
-    folder, previous = workspace.round_dir(round_), workspace.previous_dir(round_)
+    """Write selected.parquet (id, rank, score, origin) and tasks.jsonl of a round, as plan.json says.
+
+    Raises:
+        DataError: a file is missing or damaged, or the cache holds values of another pool, of another acquisition
+            function, or such as are not finite.
+    """
+    folder, previous, config = workspace.round_dir(round_), workspace.previous_dir(round_), load_config(workspace)
     plan = files.read_json(folder / "plan.json")
-    cache = files.read_table(previous / "scores.parquet", ["id", "score", "proposal", "confidence"])
+    digest = files.read_json(workspace.pool / "pool.json").get("digest")
+    cache = caches.read(previous / "scores.parquet", config.infer.acquisition, digest, _READ)
     ids = files.read_table(previous / "unlabeled.parquet", ["id"])["id"].combine_chunks()
-    rows = pc.index_in(ids, value_set=cache["id"].combine_chunks())
-    seed = seed_sequence(load_config(workspace).seed, round_, "select")
-    candidates = Candidates(ids, _scores(cache, rows), seed)
-    chosen = _choose(workspace, round_, candidates, plan)
-    _write_selected(workspace, round_, candidates, chosen)
-    _write_tasks(workspace, round_, ids.take(chosen.positions), cache, rows.take(chosen.positions))
-
-
-def _choose(workspace: Workspace, round_: int, candidates: Candidates, plan: dict[str, Any]) -> Chosen:
+    rows = caches.rows(cache, ids)
+    scores = np.asarray(caches.column(cache, rows, "score", np.nan), dtype=np.float64)
+    candidates = Candidates(ids, scores, seed_sequence(config.seed, round_, "select"), config.select.beta)
     name, size = plan["strategy"]["value"], plan["query_size"]["value"]
     if round_ == 0:
         chosen: Chosen = registry.resolve(registry.INITIAL_POOLS, name)(workspace, candidates, size)
     else:
-        chosen = registry.resolve(registry.STRATEGIES, name)(candidates, size)
-    return chosen
-
-
-def _scores(cache: pa.Table, rows: pa.Array) -> npt.NDArray[np.float64]:
-    scores = cache["score"].combine_chunks().take(rows).fill_null(np.nan)
-    values: npt.NDArray[np.float64] = scores.to_numpy(zero_copy_only=False)
-    return values
+        age = round_ - 1 - np.asarray(caches.column(cache, rows, "scored_round", -1), dtype=np.int64)
+        chosen = freshest_first(
+            registry.resolve(registry.STRATEGIES, name), candidates, age, config.select.max_age, size
+        )
+    _write_selected(workspace, round_, candidates, chosen)
+    _write_tasks(workspace, round_, ids.take(chosen.positions), cache, rows.take(chosen.positions))
 
 
 def _write_selected(workspace: Workspace, round_: int, candidates: Candidates, chosen: Chosen) -> None:

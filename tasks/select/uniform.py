@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from tasks.order import random_keys, smallest
 from tasks.select.choice import Candidates, Chosen
-from tasks.select.order import random_keys, smallest
 
 
 def select(candidates: Candidates, size: int) -> Chosen:

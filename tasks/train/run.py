@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from torch import nn
+import pyarrow.compute as pc
 
 from tasks import files, registry
 from tasks.config import Config
@@ -15,19 +15,24 @@ from tasks.datasets.store import PoolInfo, load_info, load_items
 from tasks.errors import ConfigError, DataError, FrugalError
 from tasks.models import device as devices
 from tasks.models import stored
-from tasks.models.forward import log_probabilities
 from tasks.models.view import View
 from tasks.rounds import Workspace, load_config
 from tasks.seeds import torch_seed
 from tasks.train.evaluate import evaluate
 from tasks.train.examples import Examples, held_back
 from tasks.train.fit import fit
+from tasks.train.members import Ensemble, fit_members
+from tasks.train.repeats import Measures, repeat
 
 
 def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     """Write model.safetensors, model.json, history.json and metrics.json of a round.
 
-    Counts training records times epochs, and as forward passes these plus validation and evaluation.
+    Trains train.members models, train.repeats times. The metrics are the repeats' means, as ``Repeated.metrics`` says;
+    weights and history are those of the repeat that is kept. The order of the rows in labeled.parquet plays no part.
+
+    Counts, over all members and repeats, training records times epochs, and as forward passes these plus validation and
+    evaluation.
 
     Raises:
         ConfigError: the model does not take the items, the device is not there, or the plan asks for an unknown mode.
@@ -40,25 +45,37 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     test = _held_out(workspace)
     view = View(devices.resolve(config.device), info.mean, info.std, config.train.precision, config.train.channels_last)
     build = partial(registry.resolve(registry.MODELS, config.train.model), info.shape, len(info.classes))
-    seed = torch_seed(config.seed, round_, "train")
-    with devices.timed(view.device, usage.device_s):
-        model, history = fit(build, train, validation, config.train, view, seed)
-        with devices.reproducible(view.device, seed):
-            measured = _measured(model, test, view, info)
+    fit_one = partial(fit, build, train, validation, config.train, view)
+    with (
+        devices.timed(view.device, usage.device_s),
+        devices.reproducible(view.device, torch_seed(config.seed, round_, "train")),
+    ):
+        repeated = repeat(
+            config.train.repeats,
+            lambda number: fit_members(fit_one, _seeds(config, round_, number)),
+            partial(_measured, test=test, view=view, info=info),
+        )
 
-    epochs = len(history)
-    usage.record_epochs = len(train) * epochs
-    usage.forward_passes = (len(train) + len(validation)) * epochs + len(test)
-    files.write_json(folder / "history.json", history)
-    stored.write(folder, model, _card(config, info, round_))
+    trainings = config.train.members * config.train.repeats
+    usage.record_epochs = len(train) * repeated.epochs
+    usage.forward_passes = (len(train) + len(validation)) * repeated.epochs + len(test) * trainings
+    files.write_json(folder / "history.json", repeated.ensemble.history)
+    stored.write(folder, repeated.ensemble.models, _card(config, info, round_))
     metrics = {
         "round": round_,
         "labels": len(train) + len(validation),
         "train_items": len(train),
         "validation_items": len(validation),
-        "epochs": epochs,
+        # Of one training: where there are several, each may stop early, so it is their mean.
+        "epochs": repeated.epochs if trainings == 1 else repeated.epochs / trainings,
     }
-    files.write_json(folder / "metrics.json", metrics | measured)
+    files.write_json(folder / "metrics.json", metrics | repeated.metrics())
+
+
+def _seeds(config: Config, round_: int, number: int) -> list[int]:
+    """Of the members of one repeat."""
+    members = config.train.members
+    return [torch_seed(config.seed, round_, "train", number * members + member) for member in range(members)]
 
 
 def _check_mode(workspace: Workspace, round_: int) -> None:
@@ -70,7 +87,7 @@ def _check_mode(workspace: Workspace, round_: int) -> None:
 
 def _labelled(workspace: Workspace, round_: int, config: Config, info: PoolInfo) -> tuple[Examples, Examples]:
     path = workspace.round_dir(round_) / "labeled.parquet"
-    table = files.read_table(path, ["id", "label"])
+    table = files.read_table(path, ["id", "label"]).sort_by("id")
     ids, labels = table["id"], np.asarray(table["label"], dtype=np.int64)
     if not len(labels):
         raise DataError(f"{path}: holds no labels, so there is nothing to train on; set loop.initial to 1 or more")
@@ -92,13 +109,13 @@ def _check_labels(ids: pa.ChunkedArray, labels: npt.NDArray[np.int64], info: Poo
 
 
 def _held_out(workspace: Workspace) -> Examples:
-    # The array follows the rows of this very table.
-    labels = files.read_table(workspace.pool / "test.parquet", ["label"])["label"]
-    return Examples(load_items(workspace, "test").array, np.asarray(labels, dtype=np.int64))
+    table, items = files.read_table(workspace.pool / "test.parquet", ["id", "label"]), load_items(workspace, "test")
+    labels = table["label"].take(pc.index_in(items.ids, value_set=table["id"].combine_chunks()))
+    return Examples(items.array, np.asarray(labels, dtype=np.int64))
 
 
-def _measured(model: nn.Module, test: Examples, view: View, info: PoolInfo) -> dict[str, Any]:
-    scores = log_probabilities(model, test.items, view)
+def _measured(ensemble: Ensemble, test: Examples, view: View, info: PoolInfo) -> Measures:
+    scores = ensemble.log_probabilities(test.items, view)
     if not np.isfinite(scores).all():
         raise FrugalError(
             "training diverged in its last steps: the model's outputs are not finite; "

@@ -1,5 +1,6 @@
 """What a user does with a finished loop: look at its history, run a stage again, take it elsewhere, go back."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,8 @@ from tests.test_loop import QUICK
 pytestmark = [pytest.mark.server, pytest.mark.timeout(400)]
 
 BIN = Path(sys.executable).parent
+#: From round 001 on, INFER scores a sample drawn by the cached values.
+CANDIDATES = ["infer.scope=[candidates]", "infer.candidates.size=40"]
 
 
 def sh(root: Path, *command: str, **environment: str) -> str:
@@ -31,7 +34,7 @@ def sh(root: Path, *command: str, **environment: str) -> str:
 def finished(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
     root = tmp_path_factory.mktemp("finished") / "w"
     init(root)
-    sh(root, "frugal", "run", "conf/digits.yaml", *QUICK, PREFECT_API_URL=prefect_server)
+    sh(root, "frugal", "run", "conf/digits.yaml", *QUICK, *CANDIDATES, PREFECT_API_URL=prefect_server)
     return root
 
 
@@ -51,6 +54,12 @@ def test_history_of_git_tells_the_story_of_the_loop(finished: Path) -> None:
 def test_dvc_has_nothing_to_do_after_a_run(workspace: Path) -> None:
     assert "up to date" in sh(workspace, "dvc", "repro")
     assert sh(workspace, "git", "status", "--porcelain") == ""
+
+
+def test_only_candidates_were_scored_after_the_first_pass(finished: Path) -> None:
+    told = json.loads(sh(finished, "frugal", "status", "--json"))
+    first, second, last = (outcome["items_scored"] for outcome in told["rounds"])
+    assert (second - first, last - second) == (40, 0)
 
 
 def test_stages_really_run_again_to_the_same_bytes(workspace: Path) -> None:

@@ -1,0 +1,29 @@
+"""What a model makes of an item before its last layer."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from tasks.models.forward import log_probability_batches
+from tasks.models.view import View
+
+
+def feature_batches(
+    model: nn.Module, items: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], view: View, batch_size: int
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """The input of the model's last linear layer, batch by batch, in the order of ``rows``.
+
+    Yields:
+        The position in ``rows`` of the batch's first item, and float32 (batch, features).
+    """
+    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    seen: list[Tensor] = []
+    handle = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        for start, _ in log_probability_batches(model, items, rows, view, batch_size):
+            yield start, seen.pop().flatten(1).to(torch.float32).cpu().numpy()
+    finally:
+        handle.remove()
