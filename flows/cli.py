@@ -134,6 +134,36 @@ def status(as_json: bool, root: Path) -> None:
 
 
 @main.command()
+@click.argument("arguments", nargs=-1, required=True, metavar="CONF... [KEY=VALUE]...")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True, help="How many, from seed on.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The comparison's folder (default: comparisons/ARM-vs-ARM...)."
+)
+@_workspace
+def compare(arguments: tuple[str, ...], seeds: int, out: Path | None, root: Path) -> None:
+    """Run several configurations and a random one on the same budget and seeds, and set them side by side.
+
+    Writes accuracy with its 95 % interval, items scored, device-seconds and money of each arm and round as CSV and as
+    curves. The same command again goes on where it stopped; more seeds add to those that are there.
+
+    \b
+    Example: frugal compare conf/entropy.yaml conf/margin.yaml --seeds 5 loop.rounds=10
+    """
+    from flows import drive
+    from flows.console import show_comparison
+    from tasks.rounds import find_workspace
+
+    confs = tuple(argument for argument in arguments if "=" not in argument)
+    overrides = tuple(argument for argument in arguments if "=" in argument)
+    if not confs:
+        raise click.UsageError("name at least one configuration file to compare with a random arm.")
+    comparison, found = drive.compare(find_workspace(root), confs, overrides, seeds, out)
+    show_comparison(comparison.name, found.finals, comparison.first.prices.currency)
+    for path in found.paths:
+        click.echo(path)
+
+
+@main.command()
 @click.argument("name", metavar="NAME")
 @click.option("--round", "round_", type=click.IntRange(min=0), help="The round's number.")
 @_workspace

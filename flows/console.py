@@ -2,11 +2,15 @@
 
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from tasks.compare.summary import Row
 
 #: Progress and remarks; results that a script may read go to standard output by click.echo.
 screen = Console(stderr=True, highlight=False, markup=False)
@@ -81,6 +85,43 @@ def rounds_table(status: dict[str, Any]) -> Table:
             f"{outcome['device_hours']:.4f}",
         )
     return table
+
+
+def comparison_table(name: str, rows: Sequence["Row"], currency: str) -> Table:
+    """The arms at the end of their loops: means over seeds, with 95 % intervals of the accuracies."""
+    seeds = f"{rows[0].n} seeds" if rows[0].n > 1 else "1 seed"
+    table = Table(title=f"{name}: {seeds}, mean ± half of its 95 % interval", pad_edge=False)
+    # An arm's name may be broken on a narrow terminal, numbers not.
+    table.add_column("arm", overflow="fold")
+    for column in (
+        "labels",
+        "accuracy",
+        f"gain over\n{rows[0].arm}",
+        "items\nscored",
+        "device-\nseconds",
+        f"money\n({currency})",
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.arm,
+            f"{row.labels:.0f}",
+            _with_interval(f"{row.accuracy:.4f}", row.accuracy_ci95),
+            "" if row.difference is None else _with_interval(f"{row.difference:+.4f}", row.difference_ci95),
+            f"{row.items_scored:.0f}",
+            f"{row.device_seconds:.1f}",
+            f"{row.money:.2f}",
+        )
+    return table
+
+
+def _with_interval(mean: str, half: float | None) -> str:
+    return mean if half is None else f"{mean}±{half:.4f}"
+
+
+def show_comparison(name: str, rows: Sequence["Row"], currency: str) -> None:
+    """Print the table of arms."""
+    Console(highlight=False, markup=False).print(comparison_table(name, rows, currency))
 
 
 def show_status(status: dict[str, Any]) -> None:

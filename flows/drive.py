@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks import files, loop, progress, stages
+from tasks.compare import results
+from tasks.compare.folder import Comparison
+from tasks.compare.results import Results
 from tasks.config import Config
 from tasks.errors import AnswerError, ConfigError, WaitingForLabels, WorkspaceError
 from tasks.label import answers as answer_files
@@ -34,6 +37,30 @@ def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[st
         _warm_up(config)
         prefect_server.wait()
         _run(flow, workspace=str(workspace.root), conf=conf, overrides=list(overrides))
+
+
+def compare(
+    workspace: Workspace, confs: tuple[str, ...], overrides: tuple[str, ...], seeds: int, out: Path | None
+) -> tuple[Comparison, Results]:
+    """Run the loops of a comparison, or what is left of them, and say what came of it.
+
+    Raises:
+        UserError: the arms make no comparison, or one of them cannot run; nothing was written.
+    """
+    from flows import compare as comparing
+    from flows import server
+    from flows.console import screen
+
+    comparison = comparing.wanted(workspace, confs, overrides, seeds, out)
+    if (found := comparing.settled(comparison)) is not None:
+        return comparison, found
+    with server.embedded() as prefect_server:
+        screen.print("loading, while the Prefect server starts …")
+        comparing.begin(workspace, comparison)
+        _warm_up(comparison.first)
+        prefect_server.wait()
+        _run("compare_arms", folder=str(comparison.root))
+    return comparison, results.write(comparison)
 
 
 def close(workspace: Workspace, answers: Path | None) -> None:

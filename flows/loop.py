@@ -1,4 +1,7 @@
-"""The Prefect flows: run_loop, open_round, close_round. They order and show the work; the files are the truth."""
+"""The Prefect flows: run_loop, open_round, close_round, compare_arms.
+
+They order and show the work; the files are the truth.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,10 +15,13 @@ from prefect.concurrency.sync import concurrency
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import artifacts, server, start
+from flows import artifacts, compare, server, start
 from flows.console import screen
-from flows.record.catch_up import catch_up, headline
+from flows.record.catch_up import catch_up, headline, pending
 from tasks import loop
+from tasks.compare import folder as comparisons
+from tasks.compare import results
+from tasks.compare.folder import Comparison
 from tasks.config import Config
 from tasks.errors import FrugalError
 from tasks.label.run import waiting
@@ -48,6 +54,12 @@ def record_rounds(workspace: Workspace, config: Config) -> None:
     catch_up(workspace, config, flow_run.id)
 
 
+@task(retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_worth_another_try, cache_policy=NO_CACHE)
+def record_arms(comparison: Comparison) -> None:
+    """Enter the arms' results in MLflow, above their loops, unless they are there."""
+    compare.record(comparison)
+
+
 @flow(flow_run_name="run_loop {workspace}", persist_result=False)
 def run_loop(workspace: str, conf: str | None = None, overrides: list[str] | None = None) -> State[Any]:
     """The whole loop, until a policy stops it or people have to label."""
@@ -73,6 +85,29 @@ def close_round(workspace: str) -> State[Any]:
     )
 
 
+@flow(flow_run_name="compare_arms {folder}", persist_result=False)
+def compare_arms(folder: str) -> State[Any]:
+    """The loops of a comparison that `frugal compare` has laid out, seed by seed; its results after each seed."""
+    comparison = comparisons.load(Path(folder))
+    with held(comparison.place):
+        for number, (arm, seed) in enumerate(comparison.loops, 1):
+            told = _run_arm(comparison, arm, seed)
+            screen.print(f"{number} of {len(comparison.loops)}: {arm}, seed {seed}: {told}", soft_wrap=True)
+            if comparison.is_last_arm(arm):
+                results.write(comparison)
+        record_arms(comparison)
+        return Completed(message="every loop has ended")
+
+
+def _run_arm(comparison: Comparison, arm: str, seed: int) -> str:
+    """One loop of a comparison, unless it has ended and is recorded; what it came to, in one line."""
+    workspace, config = comparisons.make_workspace(comparison, arm, seed)
+    start.start(workspace, config)
+    if loop.next_step(workspace) is not None or pending(workspace, config):
+        run_loop(str(workspace.root))
+    return headline(workspace, config, loop.finished_rounds(workspace)[-1])
+
+
 def _advance(
     root: str, conf: str | None, overrides: list[str] | None, halt: Callable[[Workspace, Step], str | bool | None]
 ) -> State[Any]:
@@ -92,7 +127,8 @@ def _advance(
             )
             if step.name == "decide":
                 artifacts.publish(workspace, step.round)
-                screen.print(headline(workspace, config, step.round), soft_wrap=True)
+                if comparisons.comparison_of(workspace) is None:
+                    screen.print(headline(workspace, config, step.round), soft_wrap=True)
             if step.round in loop.finished_rounds(workspace):
                 record_rounds(workspace, config)
         return Completed(message="the loop has ended")

@@ -270,3 +270,25 @@ def test_lock_is_free_after_a_refusal(fresh: Path) -> None:
     frugal("run", "--workspace", fresh, "loop.rounds=0")
     with held(Workspace(fresh.resolve())):
         assert (fresh / "data" / ".lock").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["conf/digits.yaml", "conf/digits.yaml"], ["conf/digits.yaml", "the same settings"]),
+        (["conf/digits.yaml", "conf/gone.yaml"], ["conf/gone.yaml", "no such configuration file"]),
+        (["conf/digits.yaml", "conf/mnist.yaml"], ["dataset.name", "'digits'", "'mnist'", "same budget"]),
+        (["conf/digits.yaml", "loop.roundz=2"], ["loop.roundz", "did you mean 'rounds'"]),
+        (["conf/digits.yaml", "label.labeler=files"], ["label.labeler=oracle"]),
+        (["conf/digits.yaml", "select.strategy=random"], ["random arm itself"]),
+        (["loop.rounds=2"], ["name at least one configuration"]),
+        (["conf/digits.yaml", "--seeds", "0"], ["--seeds"]),
+        (["conf/digits.yaml", "--out", "{workspace}"], ["holds other files", "--out"]),
+    ],
+    ids=["twice", "missing", "budget", "key", "people", "random", "none", "seeds", "folder"],
+)
+def test_compare_refuses_what_cannot_be_and_writes_nothing(fresh: Path, arguments: list[str], words: list[str]) -> None:
+    before = contents(fresh)
+    given = [argument.format(workspace=fresh) for argument in arguments]
+    check_refused(frugal("compare", "--workspace", fresh, *given), *words)
+    assert contents(fresh) == before

@@ -4,6 +4,8 @@ Everything is written under explicit run ids through one client, so no thread or
 A round's run carries the time of its creation on all of its points: written again after a crash they are the same
 points, so nothing is doubled. A tag, set last, says that the run is complete.
 
+The loops of a comparison are recorded in one experiment, below one run for each arm; none of them makes a champion.
+
 A server that is away is asked once: for ``_AWAY_S`` seconds the functions here then refuse at once, with its words.
 """
 
@@ -18,8 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from flows.record import Summary, tracking_run, tracking_store
+from flows.record import Summary, tracking_arm, tracking_run, tracking_store
 from tasks import config, files
+from tasks.compare import folder as comparisons
+from tasks.compare.folder import Comparison
 from tasks.errors import RecordError
 from tasks.rounds import Workspace, load_config, rounds
 
@@ -109,16 +113,18 @@ def is_finished(workspace: Workspace) -> bool:
         return False
     with _refusals(workspace):
         client = connect(workspace)
-        experiment = client.get_experiment_by_name(load_config(workspace).name)
+        experiment = client.get_experiment_by_name(_experiment_name(workspace))
         if experiment is None:
             return False
         wanted = f"tags.`{_LOOP}` = '{loop_id(workspace)}' and tags.`{_KIND}` = 'loop'"
         runs = client.search_runs([experiment.experiment_id], wanted, max_results=1)
-        return any(_has_ended(run, numbers[-1]) for run in runs)
+        return any(_has_ended(workspace, run, numbers[-1]) for run in runs)
 
 
 def finish(workspace: Workspace) -> None:
     """End the loop's run and register the last round's model as `champion`; a second call changes nothing.
+
+    A loop of a comparison only ends: which of so many models is the champion, it cannot say.
 
     Raises:
         RecordError: MLflow refuses or is away, or the last round is not recorded yet.
@@ -129,16 +135,52 @@ def finish(workspace: Workspace) -> None:
         last = rounds(workspace)[-1]
         if found.loop is None or last not in found.rounds:
             raise RecordError(f"{workspace.root}: round {last:03d} is not in MLflow yet; run the same command again")
-        if _has_ended(found.loop, last):
+        if _has_ended(workspace, found.loop, last):
             return
-        _register(client, workspace, last, found.rounds[last].info.run_id)
+        registers = _registers(workspace)
+        if registers:
+            _register(client, workspace, last, found.rounds[last].info.run_id)
         if found.loop.info.status != "FINISHED":
             client.set_terminated(found.loop.info.run_id, "FINISHED")
-        client.set_tag(found.loop.info.run_id, _CHAMPION, f"{last:03d}")
+        if registers:
+            client.set_tag(found.loop.info.run_id, _CHAMPION, f"{last:03d}")
 
 
-def _has_ended(loop: "Run", last: int) -> bool:
-    return loop.info.status == "FINISHED" and loop.data.tags.get(_CHAMPION) == f"{last:03d}"
+def _has_ended(workspace: Workspace, loop: "Run", last: int) -> bool:
+    registered = loop.data.tags.get(_CHAMPION) == f"{last:03d}" or not _registers(workspace)
+    return loop.info.status == "FINISHED" and registered
+
+
+def _registers(workspace: Workspace) -> bool:
+    return comparisons.comparison_of(workspace) is None
+
+
+def are_arms_recorded(comparison: Comparison, content: str) -> bool:
+    """Whether every arm's run holds the results with the digest ``content``.
+
+    Raises:
+        RecordError: MLflow is away.
+    """
+    place = comparison.place
+    if not tracking_store.exists(place):
+        return False
+    with _refusals(place):
+        client = connect(place)
+        family = tracking_arm.Family(_experiment(client, place), loop_id(place))
+        return all(tracking_arm.is_recorded(client, family, arm, content) for arm in comparison.arms)
+
+
+def record_arm(comparison: Comparison, arm: str, results: tracking_arm.ArmResults) -> None:
+    """Write an arm's run, above those of its loops, or complete it; the run of earlier results makes way for it.
+
+    Raises:
+        RecordError: MLflow refuses or is away; the next call goes on from there.
+    """
+    place = comparison.place
+    prepare(place)
+    with _refusals(place):
+        client = connect(place)
+        tracking_arm.write(client, tracking_arm.Family(_experiment(client, place), loop_id(place)), arm, results)
 
 
 @contextmanager
@@ -199,7 +241,7 @@ def _find(workspace: Workspace) -> _Runs:
 def _experiment(client: "MlflowClient", workspace: Workspace) -> str:
     from mlflow.exceptions import MlflowException
 
-    name = load_config(workspace).name
+    name = _experiment_name(workspace)
     if (found := client.get_experiment_by_name(name)) is not None:
         _check_not_moved(workspace, str(found.artifact_location))
         return str(found.experiment_id)
@@ -214,6 +256,11 @@ def _experiment(client: "MlflowClient", workspace: Workspace) -> str:
         return str(found.experiment_id)
 
 
+def _experiment_name(workspace: Workspace) -> str:
+    folder = comparisons.comparison_of(workspace)
+    return load_config(workspace).name if folder is None else comparisons.name_of(folder)
+
+
 def _check_not_moved(workspace: Workspace, location: str) -> None:
     """Refuse to write into another folder than this workspace's, whose path the database holds.
 
@@ -223,8 +270,8 @@ def _check_not_moved(workspace: Workspace, location: str) -> None:
     here = tracking_store.artifacts(workspace)
     if here is not None and location != here:
         raise RecordError(
-            f"{workspace.root}: mlflow.db belongs to another folder ({location}); delete it here, and the next run "
-            "makes the record anew from the rounds"
+            f"{tracking_store.home(workspace)}: mlflow.db belongs to another folder ({location}); delete it here, and "
+            "the next run makes the record anew from the rounds"
         )
 
 
@@ -233,6 +280,9 @@ def _create_loop(client: "MlflowClient", workspace: Workspace, experiment: str) 
     tags = {_LOOP: loop_id(workspace), _KIND: "loop"}
     how = "random" if settings.select.strategy == "random" else settings.infer.acquisition
     name = f"{settings.name} {how} seed {settings.seed}"
+    if (folder := comparisons.comparison_of(workspace)) is not None:
+        family = tracking_arm.Family(experiment, loop_id(Workspace(folder)))
+        tags["mlflow.parentRunId"] = tracking_arm.parent(client, family, comparisons.arm_of(workspace))
     return client.create_run(experiment, tags=tags, run_name=name)
 
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def write(
     run_id, at = run.info.run_id, int(run.info.start_time)
     log_params(client, run_id, summary.params)
     reached = _reached(round_, summary)
-    points = [point for step, epoch in enumerate(summary.history) for point in _points(epoch, at, step, "epoch/")]
+    points = [point for prefix, step, epoch in epochs(summary.history) for point in _points(epoch, at, step, prefix)]
     points += _points(reached, at, summary.labels)
     for start in range(0, len(points), _METRICS_A_BATCH):
         client.log_batch(run_id, metrics=points[start : start + _METRICS_A_BATCH])
@@ -45,6 +46,16 @@ def write(
         log_file(client, run_id, gallery)
     client.log_batch(loop.info.run_id, metrics=_points(reached, at, summary.labels))
     client.log_batch(run_id, tags=_tags({**origin, **_origin(workspace, round_)}))
+
+
+def epochs(history: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, int, dict[str, float]]]:
+    """Prefix, step from 0, and metrics of each epoch; every member of an ensemble has a prefix and steps of its own."""
+    steps: Counter[str] = Counter()
+    for epoch in history:
+        metrics = dict(epoch)
+        prefix = f"epoch/member_{metrics.pop('member')}/" if "member" in metrics else "epoch/"
+        yield prefix, steps[prefix], metrics
+        steps[prefix] += 1
 
 
 def _reached(round_: int, summary: Summary) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """Where a workspace's MLflow record is kept, and how a new database comes to be at once.
 
+The loops of a comparison are recorded together, in the comparison's folder.
+
 MLflow takes up to ten seconds to build its tables. So an empty, migrated database is kept in the user's cache folder,
 one for each release of MLflow, and copied into each new workspace.
 """
@@ -17,6 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from tasks import files
+from tasks.compare.folder import comparison_of
 from tasks.rounds import Workspace
 
 _QUIET = {
@@ -39,6 +42,11 @@ utils._initialize_tables(create_engine(sys.argv[1]))
 """
 
 
+def home(workspace: Workspace) -> Path:
+    """The folder that holds the record unless a server does: the workspace, or the comparison that it belongs to."""
+    return comparison_of(workspace) or workspace.root
+
+
 def uri(workspace: Workspace) -> str:
     """The tracking server that MLFLOW_TRACKING_URI names, else the workspace's own database."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{_database(workspace)}"
@@ -46,7 +54,7 @@ def uri(workspace: Workspace) -> str:
 
 def artifacts(workspace: Workspace) -> str | None:
     """Where artifacts go: into the workspace, or where the server puts them."""
-    return (workspace.root / "mlartifacts").as_uri() if _is_local() else None
+    return (home(workspace) / "mlartifacts").as_uri() if _is_local() else None
 
 
 def exists(workspace: Workspace) -> bool:
@@ -114,7 +122,7 @@ def _is_local() -> bool:
 
 
 def _database(workspace: Workspace) -> Path:
-    return workspace.root / "mlflow.db"
+    return home(workspace) / "mlflow.db"
 
 
 def _empty() -> Path:

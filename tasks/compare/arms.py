@@ -1,0 +1,114 @@
+"""The arms of a comparison: configurations with one budget, a random one among them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from tasks.config import Config, RecordConfig, dump, override
+from tasks.errors import ConfigError
+from tasks.rounds import Workspace
+
+#: What all arms must have in common: else a difference between them may come from the budget.
+_BUDGET = ("seed", "device", "dataset", "loop", "label", "prices")
+#: What makes no other arm.
+_BESIDE = ("name", "record")
+
+
+def arms(loaded: Sequence[tuple[str, Config]]) -> dict[str, Config]:
+    """The arms by their names, in order; the first with select.strategy=random is added where no arm is random.
+
+    Args:
+        loaded: each configuration with its origin, which messages name.
+
+    Raises:
+        ConfigError: people would have to label, two arms have the same name or the same settings, the budgets
+            differ, or there is nothing to compare the one arm with.
+    """
+    for source, config in loaded:
+        if config.label.labeler != "oracle":
+            raise ConfigError(
+                f"{source}: label.labeler: {config.label.labeler!r} cannot answer each arm anew; a comparison needs "
+                "label.labeler=oracle"
+            )
+    for one, other in combinations(loaded, 2):
+        _check_differ(one, other)
+    for other in loaded[1:]:
+        _check_budget(loaded[0], other)
+    found = {config.name: config for _, config in loaded}
+    if all(config.select.strategy != "random" for config in found.values()):
+        made = _random(loaded[0], "random" if "random" not in found else f"{loaded[0][1].name}-random")
+        found[made.name] = made
+    if len(found) < 2:
+        raise ConfigError(f"{loaded[0][0]}: is the random arm itself; name a configuration to compare it with")
+    return found
+
+
+def unattended(config: Config, workspace: Workspace, mlflow: bool) -> Config:
+    """``config`` for a loop that lies elsewhere than ``workspace``, and is recorded at most in MLflow."""
+    root = config.dataset.root
+    if root is not None and not root.startswith("~"):
+        root = str((workspace.root / root).resolve())
+    return config.model_copy(
+        update={
+            "dataset": config.dataset.model_copy(update={"root": root}),
+            "record": RecordConfig(git="off", dvc=False, mlflow=mlflow),
+        }
+    )
+
+
+def variations(found: Mapping[str, Config]) -> dict[str, dict[str, Any]]:
+    """By arm, the values of the dotted keys that are not the same in all arms; its name is not among them."""
+    flat = {name: dict(_leaves(_without_beside(config))) for name, config in found.items()}
+    keys = sorted({key for values in flat.values() for key in values})
+    varied = [
+        key for key in keys if any(values.get(key) != next(iter(flat.values())).get(key) for values in flat.values())
+    ]
+    return {name: {key: values.get(key) for key in varied} for name, values in flat.items()}
+
+
+def changes(before: Mapping[str, Config], after: Mapping[str, Config]) -> list[str]:
+    """How the arms differ from those of an earlier call, in words; empty if they do not."""
+    if list(before) != list(after):
+        return [f"arms: {', '.join(before)} → {', '.join(after)}"]
+    told = []
+    for name in before:
+        told += [f"{name}: {key}: {old!r} → {new!r}" for key, old, new in _differences(before[name], after[name])]
+    return told
+
+
+def _check_differ(one: tuple[str, Config], other: tuple[str, Config]) -> None:
+    if _without_beside(one[1]) == _without_beside(other[1]):
+        raise ConfigError(f"{other[0]}: the same settings as {one[0]}; the arms of a comparison must differ")
+    if one[1].name == other[1].name:
+        raise ConfigError(f"{other[0]}: name: {other[1].name!r} is that of {one[0]}; give each arm a name of its own")
+
+
+def _check_budget(one: tuple[str, Config], other: tuple[str, Config]) -> None:
+    for key, first, second in _differences(one[1], other[1]):
+        if key.partition(".")[0] in _BUDGET:
+            raise ConfigError(
+                f"{key}: {first!r} in {one[0]}, {second!r} in {other[0]}; all arms must have the same budget "
+                f"({', '.join(_BUDGET)})"
+            )
+
+
+def _random(first: tuple[str, Config], name: str) -> Config:
+    return override(first[1], (f"name={name}", "select.strategy=random"), first[0])
+
+
+def _differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
+    first, second = dict(_leaves(dump(one))), dict(_leaves(dump(other)))
+    keys = sorted(first.keys() | second.keys())
+    return [(key, first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)]
+
+
+def _without_beside(config: Config) -> dict[str, Any]:
+    return {key: value for key, value in dump(config).items() if key not in _BESIDE}
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

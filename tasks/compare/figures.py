@@ -1,0 +1,48 @@
+"""Learning curves of the arms, with 95 % bands, over what they cost."""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tasks.compare.summary import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: What accuracy is drawn over: a field of Row, and how the axis is called.
+AXES = {
+    "labels": "labels bought",
+    "items_scored": "items scored",
+    "device_seconds": "device-seconds",
+    "money": "money",
+}
+
+
+def curves(rows: Sequence[Row], over: str, title: str, unit: str = "") -> bytes:
+    """A PNG of held-out accuracy over one of AXES: a line through each arm's means, and a band for their intervals.
+
+    Equal rows give equal bytes with one release of matplotlib.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for number, arm in enumerate(dict.fromkeys(row.arm for row in rows)):
+        _draw(axes, [row for row in rows if row.arm == arm], over, f"C{number}")
+    axes.set(xlabel=f"{AXES[over]} ({unit})" if unit else AXES[over], ylabel="held-out accuracy, %", title=title)
+    axes.grid(True, alpha=0.3)
+    axes.legend(loc="lower right")
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=120, metadata={"Software": None})
+    return out.getvalue()
+
+
+def _draw(axes: "Axes", rows: Sequence[Row], over: str, colour: str) -> None:
+    places = [getattr(row, over) for row in rows]
+    percent = [100 * row.accuracy for row in rows]
+    half = [100 * (row.accuracy_ci95 or 0.0) for row in rows]
+    axes.plot(places, percent, marker="o", markersize=4, color=colour, label=rows[0].arm)
+    low, high = ([mean + sign * width for mean, width in zip(percent, half, strict=True)] for sign in (-1, 1))
+    axes.fill_between(places, low, high, alpha=0.2, linewidth=0, color=colour)

@@ -1,0 +1,67 @@
+"""What each loop of a comparison came to, round by round."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tasks.compare.folder import Comparison
+from tasks.cost import ledger
+from tasks.history import history
+from tasks.rounds import Workspace
+
+
+@dataclass(frozen=True)
+class Point:
+    """One trained round of one loop; sums run from round 000 to this one."""
+
+    arm: str
+    seed: int
+    round: int
+    labels: int
+    accuracy: float
+    nll: float
+    ece: float
+    items_scored: int
+    record_epochs: int
+    #: Seconds of all device kinds.
+    device_seconds: float
+    #: Seconds of all processor cores, in every stage.
+    cpu_seconds: float
+    money: float
+    money_labels: float
+    money_compute: float
+
+
+def points(comparison: Comparison) -> list[Point]:
+    """Every trained round of the seeds that all arms have finished, arm by arm."""
+    seeds = comparison.complete_seeds()
+    return [
+        point
+        for arm in comparison.arms
+        for seed in seeds
+        for point in _of_loop(comparison.workspace(arm, seed), arm, seed)
+    ]
+
+
+def _of_loop(workspace: Workspace, arm: str, seed: int) -> Iterator[Point]:
+    device_s = cpu_s = 0.0
+    for outcome in history(workspace):
+        for entry in ledger.ledger(workspace.round_dir(outcome.round))["stages"].values():
+            for used in [entry["used"], *entry.get("discarded", [])]:
+                device_s += sum(used["device_s"].values())
+                cpu_s += used["cpu_s"]
+        yield Point(
+            arm=arm,
+            seed=seed,
+            round=outcome.round,
+            labels=outcome.labels,
+            accuracy=outcome.accuracy,
+            nll=outcome.nll,
+            ece=outcome.ece,
+            items_scored=outcome.items_scored,
+            record_epochs=outcome.record_epochs,
+            device_seconds=round(device_s, 4),
+            cpu_seconds=round(cpu_s, 4),
+            money=outcome.money,
+            money_labels=outcome.money_labels,
+            money_compute=outcome.money_compute,
+        )

@@ -1,0 +1,27 @@
+"""Rows as CSV text: equal rows give equal bytes."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import astuple, fields
+from typing import Any
+
+from tasks.compare.points import Point
+from tasks.compare.summary import Row
+
+
+def to_csv(kind: type[Row] | type[Point], rows: Sequence[Row] | Sequence[Point]) -> bytes:
+    """A header with the names of the fields, then one line a row; UTF-8, nothing for null, six digits at most."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(field.name for field in fields(kind))
+    writer.writerows([_text(value) for value in astuple(row)] for row in rows)
+    return text.getvalue().encode()
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6f}".rstrip("0").rstrip(".")
+    return str(value)
