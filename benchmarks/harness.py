@@ -39,8 +39,11 @@ def publish(name: str, figures: dict[str, Any], options: argparse.Namespace, pac
 
 
 def hardware() -> dict[str, Any]:
-    """Processor and cores."""
+    """Processor and cores, and the GPU if PyTorch sees one."""
+    import torch
+
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count()}
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return {"cpu": names[0] if names else platform.processor(), "cores": os.cpu_count()} | gpu
