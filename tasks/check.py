@@ -87,7 +87,7 @@ def _model_fits(config: Config, source: Source) -> None:
     held_back = math.ceil(config.loop.initial * config.train.validation)
     check_batches(model, max(config.loop.initial - held_back, 1), config.train.batch_size)
     check_augment(config.train.augment, source.shape)
-    if config.infer.passes > 1 and not has_dropout(model):
+    if max(config.infer.passes, config.infer.first_passes or 1) > 1 and not has_dropout(model):
         raise ConfigError(
             f"infer.passes: the model {config.train.model} has no dropout, so its passes would all be equal; set "
             "infer.passes=1, choose a model with dropout (ceal_cnn, vgg11_bn), or use an ensemble (train.members)"

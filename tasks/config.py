@@ -207,6 +207,8 @@ class InferConfig(_Model):
     acquisition: Annotated[str, _one_of({**registry.ACQUISITIONS, **registry.SAMPLED_ACQUISITIONS})] = "entropy"
     #: Forward passes per item with dropout left on; 1 is one pass without.
     passes: Annotated[int, Field(ge=1, le=10**5)] = 1
+    #: Instead of passes in the first, full pass of a loop whose later ones are not: it only has to order the pool.
+    first_passes: Annotated[int, Field(ge=1, le=10**5)] | None = None
     batch_size: Count = 512
     #: Which items are scored; each scope narrows what the one before leaves. The first pass is always full.
     scope: Annotated[tuple[Annotated[str, _one_of(registry.SCOPES)], ...], Field(strict=False, min_length=1)] = (
@@ -267,11 +269,12 @@ class Config(_Model):
 
     @model_validator(mode="after")
     def _enough_predictions(self) -> "Config":
-        name = self.infer.acquisition
-        if name in registry.SAMPLED_ACQUISITIONS and self.infer.passes * self.train.members < 2:
+        name, first = self.infer.acquisition, self.infer.first_passes
+        fewest = self.infer.passes if first is None else min(self.infer.passes, first)
+        if name in registry.SAMPLED_ACQUISITIONS and fewest * self.train.members < 2:
             raise ValueError(
                 f"infer.acquisition: {name} compares several predictions of an item; set infer.passes (dropout left "
-                "on) or train.members (an ensemble) to 2 or more"
+                "on; and infer.first_passes) or train.members (an ensemble) to 2 or more"
             )
         return self
 

@@ -73,6 +73,7 @@ def test_stored_configuration_reads_back_equal(conf: Path) -> None:
         ("infer.scope=[]", r"infer\.scope: "),
         ("infer.scope=[candidate]", r"infer\.scope\.0: unknown name 'candidate'; did you mean 'candidates'\?"),
         ("infer.acquisition=bald", r"infer\.acquisition: bald compares several predictions"),
+        ("infer={acquisition: bald, passes: 4, first_passes: 1}", r"infer\.acquisition: bald compares"),
         ("train.members=0", r"train\.members: "),
     ],
 )

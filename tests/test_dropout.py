@@ -297,6 +297,26 @@ def test_every_kind_of_dropout_draws_anew_for_each_row(drop) -> None:
     assert len(outputs.flatten(0, 1).unique(dim=0)) == 2 * PASSES
 
 
+class InPlace(nn.Module):
+    """Reads the input of its dropout after that has overwritten it."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.drop, self.relu = nn.Dropout(p, inplace=True), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * 1
+        dropped = self.relu(self.drop(x))
+        return dropped - x.relu()
+
+
+@pytest.mark.parametrize("p", [0.3, 0.5])
+@torch.inference_mode()
+def test_what_dropout_does_in_place_is_seen_by_all(p) -> None:
+    model = InPlace(p)
+    assert not cut_outputs(model, torch.randn(2, 8)).any()
+
+
 class Functional(nn.Module):
     """Dropout as a function, beside a module that hardly ever drops."""
 

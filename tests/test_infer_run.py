@@ -190,6 +190,8 @@ def test_the_bill_counts_candidates_and_their_passes(tmp_path) -> None:
     train(workspace, 1)
     usage = infer(workspace, 1)
     assert (usage.items_scored, usage.forward_passes) == (12, 48)
+    label(workspace, 1, 30, infer_scope=[CANDIDATES], infer_passes=2)
+    assert infer(workspace, 1).forward_passes == 24
 
 
 def test_the_order_of_the_held_out_set_changes_no_metric(trained) -> None:

@@ -68,7 +68,7 @@ def test_plan_gives_every_decision_its_reason(workspace: Workspace) -> None:
     plan(workspace, 0)
     written = files.read_json(workspace.round_dir(0) / "plan.json")
     assert written.pop("round") == 0
-    assert set(written) == {"query_size", "strategy", "proxy", "infer_scope", "retrain", "seed"}
+    assert set(written) == {"query_size", "strategy", "proxy", "infer_scope", "infer_passes", "retrain", "seed"}
     assert all(choice["reason"] for choice in written.values())
     assert written["query_size"]["value"] == 9
     assert rounds(workspace) == [0]
@@ -81,19 +81,21 @@ def test_random_strategy_plans_no_scoring(tmp_path: object) -> None:
 
 
 def test_the_first_pass_is_full_and_later_ones_follow_the_scopes(tmp_path: Path) -> None:
-    infer = {"scope": ["prune", "candidates"], "candidates": {"ratio": 0.5}}
+    infer = {"scope": ["prune", "candidates"], "candidates": {"ratio": 0.5}, "passes": 9, "first_passes": 3}
     workspace = make_workspace(tmp_path / "w", infer=infer)
 
     def planned(round_: int) -> dict[str, Any]:
         plan(workspace, round_)
-        chosen: dict[str, Any] = files.read_json(workspace.round_dir(round_) / "plan.json")["infer_scope"]
-        return chosen
+        made: dict[str, Any] = files.read_json(workspace.round_dir(round_) / "plan.json")
+        return made
 
-    assert planned(0)["value"] == "full"
-    assert "first pass" in planned(0)["reason"]
+    assert planned(0)["infer_scope"]["value"] == "full"
+    assert "first pass" in planned(0)["infer_scope"]["reason"]
+    assert planned(0)["infer_passes"]["value"] == 3
     files.write_table(workspace.round_dir(0) / "unlabeled.parquet", pa.table({"id": ["x/0000"]}))
     write_scores(workspace.round_dir(0) / "scores.parquet", {"x/0000": 0.5})
-    prune, candidates = planned(1)["value"]
+    assert planned(1)["infer_passes"]["value"] == 9
+    prune, candidates = planned(1)["infer_scope"]["value"]
     assert prune == {"name": "prune", "share": 0.2, "times": 2, "rounds": 3}
     assert (candidates["name"], candidates["ratio"], candidates["size"]) == ("candidates", 0.5, None)
 

@@ -107,10 +107,10 @@ def _halves(model: nn.Module) -> Cut | None:
         return None
     _rectify_first(model, graph)
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
-    (result,) = graph.output_node().all_input_nodes or (None,)
+    results = graph.output_node().all_input_nodes
     random = _reached(graph, _sources(model, graph))
     fixed = _reached(graph, inputs) - random
-    if len(inputs) != 1 or result not in random or _overwrites(model, graph, random):
+    if len(inputs) != 1 or len(results) != 1 or results[0] not in random or _overwrites(model, graph, random):
         return None
     border = [node for node in graph.nodes if node in fixed and not random.isdisjoint(node.users)]
     prefix, suffix = fx.Graph(), fx.Graph()
@@ -120,7 +120,7 @@ def _halves(model: nn.Module) -> Cut | None:
     prefix.output(tuple(taken[node] for node in border))
     taken = _dropped(model, border, suffix)
     _copy(model, graph, suffix, taken, fixed)
-    suffix.output(taken[result])
+    suffix.output(taken[results[0]])
     return Cut(fx.GraphModule(model, prefix), fx.GraphModule(model, suffix))
 
 
@@ -181,9 +181,9 @@ def _module(model: nn.Module, node: fx.Node) -> nn.Module | None:
 
 
 def _halves_units(model: nn.Module, node: fx.Node) -> bool:
-    # Exactly these types: a subclass may draw in its own way.
+    # Exactly these types: a subclass may draw in its own way. In place, others would have to see what it does.
     module = _module(model, node)
-    return type(module) is HalfDropout or (type(module) is nn.Dropout and module.p == 0.5)
+    return type(module) is HalfDropout or (type(module) is nn.Dropout and module.p == 0.5 and not module.inplace)
 
 
 def _pools_pairs(model: nn.Module, node: fx.Node) -> bool:
@@ -197,7 +197,8 @@ def _pools_pairs(model: nn.Module, node: fx.Node) -> bool:
 def _rectify_first(model: nn.Module, graph: fx.Graph) -> None:
     """Put a ReLU that alone follows a first dropout before it, into the prefix; the values stay the same."""
     random = _reached(graph, _sources(model, graph))
-    for drop in [node for node in graph.nodes if type(_module(model, node)) in _SCALING]:
+    scaling = [node for node in graph.nodes if type(_module(model, node)) in _SCALING and not _in_place(model, node)]
+    for drop in scaling:
         (before,), users = drop.all_input_nodes, list(drop.users)
         if before not in random and len(users) == 1 and _is_relu(model, users[0]):
             with graph.inserting_before(drop):

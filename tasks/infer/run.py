@@ -1,5 +1,6 @@
 """INFER: what the model knows about the items that are still unlabelled."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,21 +45,27 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     before = caches.read(workspace.previous_dir(round_) / "scores.parquet", config.infer.acquisition, digest)
     pool = known(ids, before, round_)
     entries = Entries.carried_on(pool, before)
-    scopes = _scopes(workspace, round_)
+    scopes, passes = _planned(workspace, round_, config)
     if scopes is None:
         entries.explain([_CARRIED], np.zeros(len(ids), dtype=np.int32))
     else:
         chosen, reasons, why = narrow(pool, scopes, seed_sequence(config.seed, round_, "infer"))
         entries.explain(reasons, why)
         if len(chosen):
-            _score(workspace, round_, config, entries, chosen, usage)
+            _score(workspace, round_, config, entries, chosen, passes, usage)
     caches.write(folder / "scores.parquet", entries.table(), config.infer.acquisition, digest)
 
 
-def _scopes(workspace: Workspace, round_: int) -> list[dict[str, Any]] | None:
-    """The scopes of the plan, None for none."""
+def _planned(workspace: Workspace, round_: int, config: Config) -> tuple[list[dict[str, Any]] | None, int]:
+    """The scopes of the plan, None for none, and the passes of each model."""
     path = workspace.round_dir(round_) / "plan.json"
-    value = files.read_json(path)["infer_scope"]["value"]
+    plan = files.read_object(path, "infer_scope")
+    # A plan of an earlier release does not speak of passes.
+    passes = int(plan.get("infer_passes", {"value": config.infer.passes})["value"])
+    return _scopes(path, plan["infer_scope"]["value"]), passes
+
+
+def _scopes(path: Path, value: Any) -> list[dict[str, Any]] | None:
     if value == "none":
         return None
     if value == "full":
@@ -69,7 +76,13 @@ def _scopes(workspace: Workspace, round_: int) -> list[dict[str, Any]] | None:
 
 
 def _score(
-    workspace: Workspace, round_: int, config: Config, entries: Entries, chosen: Positions, usage: Usage
+    workspace: Workspace,
+    round_: int,
+    config: Config,
+    entries: Entries,
+    chosen: Positions,
+    passes: int,
+    usage: Usage,
 ) -> None:
     # In the order of their ids: an item's dropout masks must not depend on how the rows of a file are ordered.
     chosen = chosen[pc.sort_indices(entries.ids.take(chosen)).to_numpy()]
@@ -80,11 +93,11 @@ def _score(
         devices.reproducible(device, torch_seed(config.seed, round_, "infer")),
     ):
         models, view, card = stored.read(workspace.round_dir(round_), device)
-        scored = score_items(models, view, pool.array, rows, infer.acquisition, infer.batch_size, infer.passes)
+        scored = score_items(models, view, pool.array, rows, infer.acquisition, infer.batch_size, passes)
         _check_finite(ids, scored.score)
         entries.renew(chosen, scored, round_, card["digest"])
         usage.items_scored = len(ids)
-        usage.forward_passes = len(ids) * len(models) * infer.passes
+        usage.forward_passes = len(ids) * len(models) * passes
         if "clusters" in infer.scope and not entries.clustered:
             seed = seed_sequence(config.seed, round_, "infer")
             found = cluster(models[0], view, pool.array, rows, ids, infer.clusters.count, infer.batch_size, seed)

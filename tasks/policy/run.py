@@ -21,6 +21,7 @@ def plan(workspace: Workspace, round_: int) -> None:
         "strategy": _strategy(config, round_),
         "proxy": Choice(None, "the model that is trained also selects"),
         "infer_scope": _scope(config, cached),
+        "infer_passes": _passes(config, cached),
         "retrain": Choice("scratch", "weights are drawn anew each round"),
         "seed": Choice(config.seed, "seed"),
     }
@@ -52,6 +53,13 @@ def _scope(config: Config, cached: int) -> Choice:
     if not cached:
         return Choice("full", "no value is cached yet, so the first pass is a full one (CEAL, Appendix 2)")
     return Choice([{"name": name, **_settings(infer, name)} for name in infer.scope], "infer.scope")
+
+
+def _passes(config: Config, cached: int) -> Choice:
+    infer = config.infer
+    if infer.first_passes is not None and not cached and infer.scope != ("full",):
+        return Choice(infer.first_passes, "infer.first_passes: the first pass only has to order the pool")
+    return Choice(infer.passes, "infer.passes")
 
 
 def _settings(infer: InferConfig, name: str) -> dict[str, Any]:
