@@ -55,7 +55,7 @@ STAGES = ("select", "train", "infer")
 STOPPED = 3
 
 FULL, RANDOM = ("infer.scope=[full]",), ("select.strategy=random",)
-#: How most arms start; the others are there to see if another function or initial pool changes the picture.
+#: How most arms start.
 START = "1 %"
 
 
@@ -79,6 +79,8 @@ class Arm:
     seeds: int = 3
     #: Arms that share a key share round 000.
     start: str = START
+    #: Whether it is there to see if another function or initial pool changes the picture.
+    check: bool = False
 
 
 @dataclass(frozen=True)
@@ -262,7 +264,7 @@ def run_all(run: Run) -> None:
     leaders = list({arm.start: arm for arm in reversed(chosen)}.values())
     starts = [(arm, seed, True) for seed in seeds for arm in leaders if seed < arm.seeds]
     rest = [(arm, seed, False) for seed in seeds for arm in chosen if seed < arm.seeds]
-    for wave in (starts, sorted(rest, key=lambda job: is_check(job[0]))):
+    for wave in (starts, sorted(rest, key=lambda job: job[0].check)):
         todo = [
             ("--one", arm.name, str(seed), *(["--start-only"] * start_only))
             for arm, seed, start_only in wave
@@ -270,11 +272,6 @@ def run_all(run: Run) -> None:
         ]
         with ThreadPoolExecutor(run.jobs) as pool:
             list(pool.map(lambda part: run.start(*part), todo))
-
-
-def is_check(arm: Arm) -> bool:
-    """Whether an arm is there to see if another function or initial pool changes the picture."""
-    return arm.start != START
 
 
 def loop_left(workspace: Workspace) -> bool:
@@ -383,32 +380,33 @@ def interval(values: Sequence[float]) -> float | None:
 
 def samplers(protocol: Protocol) -> list[Arm]:
     """The arms that draw candidates, without the checks."""
-    return [
-        arm for arm in protocol.arms if not is_check(arm) and any("candidates.size" in item for item in arm.settings)
-    ]
+    return [arm for arm in protocol.arms if not arm.check and any("candidates.size" in item for item in arm.settings)]
 
 
 def replayed(run: Run) -> dict[str, dict[str, Any]]:
     """The share of each round's true top that each sampler would have found on the full arm's recorded values.
 
-    Round by round on the way of the full arm: a sampler draws from what it would have cached by then, and learns the
-    true values of its candidates alone. All samplers so see the same models, pools and values.
+    Round by round on the way of the full arm: a sampler draws from what it would have cached by then, beginning with
+    its own first pass, and learns the true values of its candidates alone. So all samplers see the same models, pools
+    and values.
     """
     full = run.protocol.arm("full")
     found = {}
     for arm in samplers(run.protocol):
+        first = full if arm.start == full.start else arm
         per_seed = [
-            statistics.mean(replay(run.place(full, seed), run.configuration(arm, seed))) for seed in range(full.seeds)
+            statistics.mean(replay(run.place(full, seed), run.place(first, seed), run.configuration(arm, seed)))
+            for seed in range(full.seeds)
         ]
         found[arm.name] = {"recall": mean(per_seed), "ci95": interval(per_seed), "values": per_seed}
     return found
 
 
-def replay(workspace: Workspace, config: Config) -> list[float]:
-    """Recall per round of one sampler on one recorded loop."""
+def replay(workspace: Workspace, first: Workspace, config: Config) -> list[float]:
+    """Recall per round of one sampler on one recorded loop, after the first pass of another with the same pool."""
     query = config.loop.query_size
     scope = [{"name": "candidates", **config.infer.candidates.model_dump(mode="json")}]
-    cached = files.read_table(workspace.round_dir(0) / "scores.parquet")
+    cached = files.read_table(first.round_dir(0) / "scores.parquet")
     found = []
     for number in range(1, config.loop.rounds - 1):
         truth = files.read_table(workspace.round_dir(number) / "scores.parquet")
@@ -543,7 +541,7 @@ def draw(protocol: Protocol, tables: dict[str, Any], path: Path) -> None:
 
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained", sharey=True)
     for name, table in tables.items():
-        if is_check(protocol.arm(name)):
+        if protocol.arm(name).check:
             continue
         error = [100 * (1 - row["accuracy"]) for row in table["rounds"]]
         band = [100 * (row["ci95"] or 0.0) for row in table["rounds"]]

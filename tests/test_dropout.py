@@ -170,8 +170,8 @@ def test_the_same_factors_give_the_values_of_whole_network_repeats_in_both_layou
         drawn.append(half_factors(count, dtype))
         return drawn[-1].clone()
 
-    half_factors = dropout._half_factors
-    monkeypatch.setattr(dropout, "_half_factors", recorded)
+    half_factors = dropout.half_factors
+    monkeypatch.setattr(dropout, "half_factors", recorded)
     model = built(images).to(memory_format=layout).eval()
     batch = torch.randn(5, 2, 12, 13).contiguous(memory_format=layout)
     outputs = cut_outputs(model, batch)
@@ -267,7 +267,7 @@ def test_units_are_dropped_or_doubled_with_equal_probability_and_independently(d
 def test_random_bits_serve_one_unit_each() -> None:
     torch.manual_seed(0)
     for dtype, lanes in ((torch.bfloat16, 15), (torch.float32, 31)):
-        kept = dropout._half_factors(lanes * 20_000, dtype).double().view(lanes, -1) - 1
+        kept = dropout.half_factors(lanes * 20_000, dtype).double().view(lanes, -1) - 1
         assert (torch.corrcoef(kept).fill_diagonal_(0).abs().max() < 0.035).item()
 
 

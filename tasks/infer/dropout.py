@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.modules.dropout import _DropoutNd
 
-from tasks.models.half_dropout import HalfDropout
+from tasks.models.half_dropout import BITS, HalfDropout, half_factors
 
 #: Modules that multiply what they keep by a positive number, so that they may change places with ReLU.
 _SCALING = (HalfDropout, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -24,13 +24,6 @@ _FUNCTIONS = {
     for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 }
 _RELUS = {torch.relu, torch.relu_, functional.relu, functional.relu_, "relu", "relu_"}
-
-#: The integers as wide as a float, and among them the one with the bits of 2.0: its second highest alone.
-_BITS = {
-    torch.float32: (torch.int32, 0x40000000),
-    torch.bfloat16: (torch.int16, 0x4000),
-    torch.float16: (torch.int16, 0x4000),
-}
 
 
 def has_dropout(model: nn.Module) -> bool:
@@ -212,10 +205,16 @@ def _is_relu(model: nn.Module, node: fx.Node) -> bool:
 
 
 def _overwrites(model: nn.Module, graph: fx.Graph, random: set[fx.Node]) -> bool:
-    """Whether the prefix would change in place what a random node has read before the change."""
+    """Whether one side would change in place what the other has to read in the state before or after the change."""
     nodes = list(graph.nodes)
     first = next(position for position, node in enumerate(nodes) if node in random)
-    return any(node not in random and _in_place(model, node) for node in nodes[first:])
+    for position, node in enumerate(nodes[first:], first):
+        if _in_place(model, node):
+            changed = node.all_input_nodes[0]
+            read_later = any(user in nodes[position + 1 :] for user in changed.users)
+            if node not in random or (changed not in random and read_later):
+                return True
+    return False
 
 
 def _in_place(model: nn.Module, node: fx.Node) -> bool:
@@ -238,11 +237,11 @@ def half_dropped(value: Tensor, repeats: int) -> Tensor:
     Returns:
         (repeats * n, …), items varying fastest, laid out in memory as ``value`` is.
     """
-    if value.device.type != "cpu" or value.dtype not in _BITS:
+    if value.device.type != "cpu" or value.dtype not in BITS:
         return functional.dropout(_repeated(value, repeats), 0.5)
     units = value.numel()
     strides = (units, *torch.empty_like(value).stride())
-    factors = _half_factors(repeats * units, value.dtype).as_strided((repeats, *value.shape), strides)
+    factors = half_factors(repeats * units, value.dtype).as_strided((repeats, *value.shape), strides)
     return factors.mul_(value).flatten(0, 1)
 
 
@@ -253,14 +252,3 @@ def max_pooled(images: Tensor) -> Tensor:
     height, width = (side // 2 * 2 for side in images.shape[-2:])
     rows = torch.maximum(images[..., 0:height:2, :width], images[..., 1:height:2, :width])
     return torch.maximum(rows[..., 0::2], rows[..., 1::2])
-
-
-def _half_factors(count: int, dtype: torch.dtype) -> Tensor:
-    """``count`` independent numbers that are 0 or 2 with equal probability; one random bit each."""
-    integers, two = _BITS[dtype]
-    bits = torch.iinfo(integers).bits
-    # Shifting moves a lower bit to the place of the second highest; the highest bit of a word finds no use.
-    words = -(-count // (bits - 1))
-    drawn = torch.empty(-(-words * bits // 64), dtype=torch.int64).random_(-(2**63), None).view(integers)[:words]
-    shifted = drawn << torch.arange(bits - 1, dtype=integers).unsqueeze(1)
-    return shifted.bitwise_and_(two).view(dtype).flatten()[:count]
