@@ -66,7 +66,7 @@ def ours(size: int) -> tuple[str, ...]:
 
 def published(size: int) -> tuple[str, ...]:
     """softmax(v^1.2) over the whole pool, as in the code published with CEAL, but with values under the right ids."""
-    block = ("scale=raw", "temperature=1.0", "power=1.2", "explore=0.0")
+    block = ("scale=raw", "temperature=1.0", "power=1.2", "explore=0.0", "stale_bonus=0.0")
     return (f"infer.candidates.size={size}", *(f"infer.candidates.{item}" for item in block))
 
 
@@ -418,7 +418,7 @@ def replay(workspace: Workspace, first: Workspace, config: Config) -> list[float
         value, when = pool.score.copy(), pool.scored_round.copy()
         value[drawn], when[drawn] = scores[drawn], number
         columns = {"id": ids, "score": value, "scored_round": when, "times_scored": pool.times_scored}
-        nothing = {name: pa.nulls(len(ids), SCORES.field(name).type) for name in ("cluster", "distance")}
+        nothing = {name: pa.nulls(len(ids), SCORES.field(name).type) for name in ("cluster", "distance", "scope")}
         cached = pa.table(columns | nothing)
     return found
 

@@ -108,6 +108,7 @@ def cache(count: int) -> Known:
         times_scored=nothing,
         cluster=nothing,
         distance=np.broadcast_to(np.float32(np.nan), count),
+        dropped=np.broadcast_to(np.False_, count),
         round=3,
     )
 

@@ -14,7 +14,7 @@ from tasks.datasets.tables import SCORES
 from tasks.errors import DataError
 
 #: What every cache has had from the beginning.
-_NEEDED = ("id", "score", "scored_round", "times_scored")
+_NEEDED = ("id", "score", "scored_round", "model", "times_scored", "proposal", "confidence")
 
 
 def read(path: Path, acquisition: str, pool: str | None, columns: Sequence[str] = SCORES.names) -> pa.Table:

@@ -56,8 +56,9 @@ def _confusion_fits(config: Config, classes: int) -> None:
 
 
 def _scope_fits(config: Config, items: int) -> None:
-    unlabeled = items - config.loop.initial
-    infer = config.infer
+    unlabeled, infer = items - config.loop.initial, config.infer
+    if config.select.strategy in registry.BLIND:
+        return
     for name, size in (
         ("candidates.size", infer.candidates.size),
         ("top.size", infer.top.size),
@@ -67,6 +68,18 @@ def _scope_fits(config: Config, items: int) -> None:
             raise ConfigError(
                 f"infer.{name}: {size} is more than the {unlabeled} items that are unlabelled after the first round; "
                 "lower it"
+            )
+    _scope_suffices(config)
+
+
+def _scope_suffices(config: Config) -> None:
+    """Refuse candidates that are fewer than the labels asked for, where older values are not to choose."""
+    infer, wanted = config.infer, config.loop.query_size
+    for name, size in (("candidates", infer.candidates.size), ("top", infer.top.size)):
+        if name in infer.scope and size is not None and size < wanted and config.select.max_age is not None:
+            raise ConfigError(
+                f"infer.{name}.size: {size} candidates are fewer than the {wanted} labels of a round "
+                "(loop.query_size); raise it, or set select.max_age=null to choose by older values as well"
             )
 
 

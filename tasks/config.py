@@ -156,7 +156,8 @@ class CandidatesConfig(_Model):
     #: How many, or which share of the unlabelled items; one of the two.
     size: Count | None = None
     ratio: Ratio | None = None
-    #: On the rank scale roughly the share of the pool, from its top, among which most candidates are drawn.
+    #: On the rank scale roughly the share of the pool, from its top, among which most candidates are drawn, if they
+    #: are fewer than that; if they are more, hardly anything of that share is missed.
     temperature: Positive = 0.01
     power: Positive = 1.0
     #: What is done to the values first: ranks in (0, 1), standard scores, or nothing.
@@ -164,7 +165,7 @@ class CandidatesConfig(_Model):
     #: Share of the candidates that is drawn uniformly instead.
     explore: Part = 0.1
     #: Added to a value, on its scale, for each round since it was computed; below 0 old values count for less.
-    stale_bonus: float = 0.0
+    stale_bonus: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
 
 
 class TopConfig(_Model):
@@ -184,7 +185,8 @@ class EveryConfig(_Model):
 class ClustersConfig(_Model):
     """A share of each cluster of the features that the first scoring model had."""
 
-    count: Annotated[int, Field(ge=2, le=10**6)] = 100
+    #: No more than a tenth of the 20,000 items on which the centres are found.
+    count: Annotated[int, Field(ge=2, le=2000)] = 100
     ratio: Ratio = 0.1
     #: Share of these that are the nearest to the centre; the others are drawn at random.
     nearest: Part = 0.5
@@ -197,7 +199,7 @@ class PruneConfig(_Model):
     share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     #: Only items scored at least this often.
     times: Count = 2
-    #: Rounds after their last scoring until they are scored again; null: never.
+    #: So many rounds are left out after their last scoring; null: all.
     rounds: Count | None = 3
 
 
@@ -207,7 +209,8 @@ class InferConfig(_Model):
     acquisition: Annotated[str, _one_of({**registry.ACQUISITIONS, **registry.SAMPLED_ACQUISITIONS})] = "entropy"
     #: Forward passes per item with dropout left on; 1 is one pass without.
     passes: Annotated[int, Field(ge=1, le=10**5)] = 1
-    #: Instead of passes in the first, full pass of a loop whose later ones are not: it only has to order the pool.
+    #: Instead of passes in the first, full pass of a loop whose later ones are not full: it orders the whole pool for
+    #: all later candidates, but chooses one batch only, that of round 001.
     first_passes: Annotated[int, Field(ge=1, le=10**5)] | None = None
     batch_size: Count = 512
     #: Which items are scored; each scope narrows what the one before leaves. The first pass is always full.
@@ -224,6 +227,10 @@ class InferConfig(_Model):
     def _scopes_have_a_size(self) -> "InferConfig":
         if len(set(self.scope)) < len(self.scope):
             raise ValueError("scope names the same scope twice")
+        if self.first_passes is not None and self.scope == ("full",):
+            raise ValueError(
+                "first_passes is for loops whose later passes are not full; set infer.scope, or leave it out"
+            )
         for name, settings in (("candidates", self.candidates), ("top", self.top)):
             if name in self.scope and (settings.size is None) == (settings.ratio is None):
                 raise ValueError(f"scope {name} needs one of {name}.size and {name}.ratio")

@@ -64,6 +64,9 @@ SCOPES = {
     "prune": "tasks.infer.scopes.prune:narrow",
 }
 
+#: Strategies that read no scores, so that nothing is scored for them.
+BLIND = frozenset({"random"})
+
 LABELERS = {
     "oracle": "tasks.label.oracle:answer",
     "files": "tasks.label.answers:answer",

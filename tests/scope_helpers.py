@@ -21,6 +21,7 @@ def known(scores: Sequence[float], scored_round: Sequence[int] | None = None, ro
         scored.astype(np.int32),
         np.full(count, -1, dtype=np.int32),
         np.full(count, np.nan, dtype=np.float32),
+        np.zeros(count, dtype=np.bool_),
         round_,
     )
 
@@ -33,7 +34,7 @@ def everything(pool: Known) -> Positions:
 def shuffled(pool: Known, rows: Sequence[int]) -> Known:
     """The same items in another order."""
     taken = np.array(rows, dtype=np.int64)
-    columns = (pool.score, pool.scored_round, pool.times_scored, pool.cluster, pool.distance)
+    columns = (pool.score, pool.scored_round, pool.times_scored, pool.cluster, pool.distance, pool.dropped)
     return Known(pool.ids.take(pa.array(taken)), *(column[taken] for column in columns), pool.round)  # type: ignore[arg-type]
 
 

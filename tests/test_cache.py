@@ -49,6 +49,13 @@ def test_columns_that_an_earlier_release_did_not_write_are_null(path: Path) -> N
     assert table["cluster"].null_count == table["scope"].null_count == 3
 
 
+@pytest.mark.parametrize("name", ["model", "proposal", "confidence"])
+def test_a_cache_that_lacks_what_all_have_is_refused(path: Path, name: str) -> None:
+    files.write_table(path, files.read_table(path).drop(name))
+    with pytest.raises(DataError, match=f"lacks the column '{name}'"):
+        cache.read(path, "entropy", None)
+
+
 def test_a_file_that_is_no_cache_is_refused(tmp_path: Path) -> None:
     files.write_table(tmp_path / "scores.parquet", pa.table({"id": ["a"]}))
     with pytest.raises(DataError, match="score"):

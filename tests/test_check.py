@@ -40,6 +40,13 @@ def test_more_candidates_than_items_are_refused(infer: dict[str, Any], message: 
         check(infer=infer)
 
 
+def test_fewer_candidates_than_labels_are_refused_unless_older_values_choose_too() -> None:
+    with pytest.raises(ConfigError, match=r"infer\.candidates\.size: 4 candidates are fewer than the 5 labels"):
+        check(infer=scope("candidates", size=4))
+    check(infer=scope("candidates", size=4), select={"max_age": None})
+    check(infer=scope("candidates", size=4), select={"strategy": "random"})
+
+
 def test_passes_of_a_model_without_dropout_are_refused() -> None:
     with pytest.raises(ConfigError, match="linear has no dropout"):
         check(infer={"passes": 4}, train={"model": "linear"})

@@ -73,7 +73,9 @@ def test_stored_configuration_reads_back_equal(conf: Path) -> None:
         ("infer.scope=[]", r"infer\.scope: "),
         ("infer.scope=[candidate]", r"infer\.scope\.0: unknown name 'candidate'; did you mean 'candidates'\?"),
         ("infer.acquisition=bald", r"infer\.acquisition: bald compares several predictions"),
-        ("infer={acquisition: bald, passes: 4, first_passes: 1}", r"infer\.acquisition: bald compares"),
+        ("infer={acquisition: bald, passes: 4, first_passes: 1, scope: [every]}", r"infer\.acquisition: bald compares"),
+        ("infer.first_passes=3", r"infer: first_passes is for loops whose later passes are not full"),
+        ("infer.candidates.stale_bonus=1e308", r"infer\.candidates\.stale_bonus: "),
         ("train.members=0", r"train\.members: "),
     ],
 )

@@ -242,6 +242,24 @@ def test_clusters_are_found_once_and_carried_on(tmp_path) -> None:
     assert 8 <= sum(row["scored_round"] == 1 for row in after.values()) <= 12
 
 
+def test_what_was_dropped_stays_out_though_others_fall_below_it(trained) -> None:
+    prune = {"name": "prune", "share": 0.25, "times": 1, "rounds": None}
+    after = second_round(trained, [prune])
+    dropped = {id_ for id_, row in after.items() if row["scope"] == "dropped"}
+    assert len(dropped) == 7
+    label(trained, 2, 50, infer_scope=[prune])
+    train(trained, 2)
+    infer(trained, 2)
+    last = rows_of(cache(trained, 2))
+    assert all(last[id_]["scope"] == "dropped" and last[id_]["scored_round"] == 0 for id_ in dropped & set(last))
+
+
+def test_an_empty_list_of_scopes_is_refused(trained) -> None:
+    label(trained, 0, 20, infer_scope=[])
+    with pytest.raises(ConfigError, match=r"infer_scope is \[\]"):
+        infer(trained)
+
+
 def test_a_cache_of_another_function_is_refused_and_nothing_written(trained) -> None:
     infer(trained)
     path = trained.round_dir(0) / "scores.parquet"

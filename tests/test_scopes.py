@@ -25,6 +25,7 @@ def pool(scores: list[float], round_: int = 1, **columns: Any) -> Known:
         "times_scored": scored.astype(np.int32),
         "cluster": np.full(len(score), -1, dtype=np.int32),
         "distance": np.full(len(score), np.nan, dtype=np.float32),
+        "dropped": np.zeros(len(score), dtype=np.bool_),
     }
     return Known(pa.array([f"x{i}" for i in range(len(score))]), score, round=round_, **(fields | columns))
 
@@ -39,7 +40,7 @@ def kept(narrowed: Narrowed) -> list[int]:
 
 def reordered(known: Known, order: np.ndarray) -> Known:
     """The same items in other rows."""
-    columns = ("score", "scored_round", "times_scored", "cluster", "distance")
+    columns = ("score", "scored_round", "times_scored", "cluster", "distance", "dropped")
     return Known(
         known.ids.take(pa.array(order)), **{name: getattr(known, name)[order] for name in columns}, round=known.round
     )
@@ -95,6 +96,14 @@ def test_a_dropped_item_stays_out() -> None:
     known = pool([0.4, 0.1, 0.9, 0.2], 99)
     narrowed = prune.narrow(known, everything(known), PRUNE | {"rounds": None}, SEED)
     assert (kept(narrowed), narrowed.left_out) == ([0, 2, 3], "dropped")
+
+
+@pytest.mark.parametrize(("ratio", "count", "kept_of_them"), [(0.07, 100, 7), (0.29, 100, 29), (0.001, 100, 1)])
+def test_shares_are_taken_as_they_are_written(ratio: float, count: int, kept_of_them: int) -> None:
+    known = pool([i / count for i in range(count)])
+    assert len(kept(clusters.narrow(known, everything(known), {"ratio": ratio, "nearest": 0.5}, SEED))) == kept_of_them
+    pruned = prune.narrow(known, everything(known), PRUNE | {"share": ratio}, SEED)
+    assert len(kept(pruned)) == count - int(round(ratio * count, 6))
 
 
 def test_prune_spares_items_that_were_scored_too_seldom_or_never() -> None:

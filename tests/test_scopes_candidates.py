@@ -59,11 +59,12 @@ def test_items_never_scored_come_before_all_others_on_the_scale_of_ranks() -> No
     assert kept(pool, size=2, temperature=COLD, explore=0.0)["candidates"] == [1, 4]
 
 
+@pytest.mark.parametrize("bonus", [1e6, 0.3, -0.3, -1e6])
 @pytest.mark.parametrize("scale", ["rank", "standard", "raw"])
-def test_items_never_scored_stay_the_highest_whatever_the_bonus(scale: str) -> None:
+def test_items_never_scored_stay_the_highest_whatever_the_bonus(scale: str, bonus: float) -> None:
     pool = known([0.5, np.nan, 0.9, 0.2], scored_round=[0, -1, 4, 3])
     wanted = {"size": 1, "scale": scale, "temperature": COLD, "explore": 0.0}
-    assert kept(pool, **wanted, stale_bonus=1e6)["candidates"] == [1]
+    assert kept(pool, **wanted, stale_bonus=bonus)["candidates"] == [1]
 
 
 @pytest.mark.parametrize("scale", ["rank", "standard", "raw"])

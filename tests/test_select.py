@@ -145,6 +145,17 @@ def test_class_balanced_without_answers_is_refused(tmp_path: object) -> None:
     assert not (workspace.round_dir(0) / "selected.parquet").exists()
 
 
+def test_random_selection_takes_no_notice_of_a_cache(workspace: Workspace) -> None:
+    files.write_table(workspace.round_dir(0) / "unlabeled.parquet", pa.table({"id": [f"x/{n:04d}" for n in range(60)]}))
+    write_plan(workspace, 1, query_size=6, strategy="random")
+    chosen = []
+    for scores in ({}, {f"x/{n:04d}": float(n) for n in range(9)}):
+        write_scores(workspace.round_dir(0) / "scores.parquet", scores)
+        run(workspace, 1, Usage())
+        chosen.append(column(workspace.round_dir(1) / "selected.parquet", "id"))
+    assert chosen[0] == chosen[1]
+
+
 def test_later_round_selects_by_the_cache_and_proposes(workspace: Workspace) -> None:
     files.write_table(workspace.round_dir(0) / "unlabeled.parquet", pa.table({"id": [f"x/{n:04d}" for n in range(60)]}))
     write_scores(workspace.round_dir(0) / "scores.parquet", {f"x/{n:04d}": float(n) for n in reversed(range(60))})

@@ -42,7 +42,7 @@ def cluster(
 
     Args:
         ids: string (n,), of the items at ``rows``.
-        count: of clusters; no more than there are items.
+        count: of clusters, at most 2,000; cut to the number of items.
 
     Raises:
         FrugalError: the features are not finite.

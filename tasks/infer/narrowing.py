@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks import cache as caches
 from tasks import registry
 from tasks.errors import ConfigError
-from tasks.infer.scopes.scope import Known, Positions
+from tasks.infer.scopes.scope import DROPPED, Known, Positions
 
 
 def known(ids: pa.Array, cache: pa.Table, round_: int) -> Known:
@@ -27,8 +28,15 @@ def known(ids: pa.Array, cache: pa.Table, round_: int) -> Known:
         column("times_scored", 0),
         column("cluster", -1),
         column("distance", np.nan),
+        _said(cache, rows, DROPPED),
         round_,
     )
+
+
+def _said(cache: pa.Table, rows: pa.Array, reason: str) -> npt.NDArray[np.bool_]:
+    """Of which items the cache says that they were left out for this reason."""
+    said = pc.equal(cache["scope"].combine_chunks(), reason).take(rows).fill_null(False)
+    return np.asarray(said, dtype=np.bool_)
 
 
 def narrow(

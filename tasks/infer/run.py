@@ -70,7 +70,7 @@ def _scopes(path: Path, value: Any) -> list[dict[str, Any]] | None:
         return None
     if value == "full":
         return [{"name": "full"}]
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not value:
         raise ConfigError(f"{path}: infer_scope is {value!r}; known: full, none, or a list of scopes")
     return value
 
@@ -98,6 +98,7 @@ def _score(
         entries.renew(chosen, scored, round_, card["digest"])
         usage.items_scored = len(ids)
         usage.forward_passes = len(ids) * len(models) * passes
+        # Found in the first, full pass, for the scopes of later rounds, so the plan of this one does not speak of them.
         if "clusters" in infer.scope and not entries.clustered:
             seed = seed_sequence(config.seed, round_, "infer")
             found = cluster(models[0], view, pool.array, rows, ids, infer.clusters.count, infer.batch_size, seed)

@@ -11,6 +11,8 @@ from tasks.models.view import View
 
 #: Items per batch where nobody asks for another number.
 BATCH = 512
+#: Items per batch on a CPU at most: in larger ones what the layers hand on leaves its caches, for up to half the speed.
+_CPU_BATCH = 256
 
 
 def log_probability_batches(
@@ -36,6 +38,8 @@ def log_probability_batches(
     """
     model.eval()
     autocast = view.autocast()
+    if view.device.type == "cpu":
+        batch_size = min(batch_size, _CPU_BATCH)
     for start in range(0, len(rows), batch_size):
         # Indexing copies, so that torch never sees read-only memory.
         batch = torch.from_numpy(items[rows[start : start + batch_size]]).to(view.device, non_blocking=True)

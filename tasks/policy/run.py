@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from tasks import files
+from tasks import files, registry
 from tasks.config import Config, InferConfig
 from tasks.history import history
 from tasks.policy import query_size, stopping
@@ -46,8 +46,8 @@ def _strategy(config: Config, round_: int) -> Choice:
 
 def _scope(config: Config, cached: int) -> Choice:
     infer = config.infer
-    if config.select.strategy == "random":
-        return Choice("none", "select.strategy = random needs no scores")
+    if config.select.strategy in registry.BLIND:
+        return Choice("none", f"select.strategy = {config.select.strategy} needs no scores")
     if infer.scope == ("full",):
         return Choice("full", "the whole unlabelled pool is scored")
     if not cached:
@@ -57,8 +57,8 @@ def _scope(config: Config, cached: int) -> Choice:
 
 def _passes(config: Config, cached: int) -> Choice:
     infer = config.infer
-    if infer.first_passes is not None and not cached and infer.scope != ("full",):
-        return Choice(infer.first_passes, "infer.first_passes: the first pass only has to order the pool")
+    if infer.first_passes is not None and not cached:
+        return Choice(infer.first_passes, "infer.first_passes, as no value is cached yet")
     return Choice(infer.passes, "infer.passes")
 
 

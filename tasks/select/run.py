@@ -37,6 +37,8 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     name, size = plan["strategy"]["value"], plan["query_size"]["value"]
     if round_ == 0:
         chosen: Chosen = registry.resolve(registry.INITIAL_POOLS, name)(workspace, candidates, size)
+    elif name in registry.BLIND:
+        chosen = registry.resolve(registry.STRATEGIES, name)(candidates, size)
     else:
         age = round_ - 1 - np.asarray(caches.column(cache, rows, "scored_round", -1), dtype=np.int64)
         chosen = freshest_first(

@@ -3,7 +3,7 @@
 The idea is that of G. D. Németh and A. Matuszka, "Compute-Efficient Active Learning" (CEAL, arXiv 2401.07639),
 Algorithm 1: the acquisition function is evaluated on a sample of the pool, drawn by the values that it had when each
 item was last evaluated. Their sampler, softmax(v^1.2) over the raw values, is ``scale: raw, temperature: 1,
-power: 1.2, explore: 0``. The defaults differ from it:
+power: 1.2, explore: 0, stale_bonus: 0``. The defaults differ from it:
 
 - Raw values span little: with the entropy of ten classes the odds between the most and the least wanted item are at
   most exp(ln(10)^1.2), 15 to 1, and the sample is close to a uniform one. Old values say more than that about new
@@ -54,9 +54,10 @@ def _values(known: Known, among: Positions, settings: dict[str, Any]) -> Floats:
     scaled = _SCALES[settings["scale"]](values[scored])
     values[~scored] = 1.0 if settings["scale"] == "rank" or not len(scaled) else scaled.max()
     values[scored] = scaled
-    if settings["stale_bonus"]:
-        # An item that was never scored has round -1: it counts as older than all others.
-        values += settings["stale_bonus"] * (known.round - known.scored_round[among])
+    if bonus := settings["stale_bonus"]:
+        values[scored] += bonus * (known.round - known.scored_round[among][scored])
+        # Nobody knows better about an item that was never scored than to look: no bonus of others comes before it.
+        values[~scored] += max(0.0, bonus) * (known.round + 1)
     return values
 
 

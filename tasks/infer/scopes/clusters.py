@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.infer.scopes.scope import Known, Narrowed, Positions
+from tasks.infer.scopes.shares import rounded_up
 from tasks.order import random_keys
 
 
@@ -24,7 +25,7 @@ def narrow(known: Known, among: Positions, settings: dict[str, Any], seed: np.ra
     cluster, distance = known.cluster[among], known.distance[among]
     keys = random_keys(known.ids.take(among), seed)
     _, inverse, sizes = np.unique(cluster, return_inverse=True, return_counts=True)
-    wanted = np.ceil(settings["ratio"] * sizes).astype(np.int64)
+    wanted = np.array([rounded_up(settings["ratio"], int(size)) for size in sizes], dtype=np.int64)
     near = np.array([math.floor(settings["nearest"] * count + 0.5) for count in wanted], dtype=np.int64)
     # Items without a distance are as far as can be.
     far = np.where(np.isnan(distance), np.inf, distance)

@@ -9,6 +9,10 @@ import pyarrow as pa
 Positions = npt.NDArray[np.int64]
 
 
+#: What the cache says of an item that is never to be scored again.
+DROPPED = "dropped"
+
+
 @dataclass(frozen=True)
 class Known:
     """The n unlabelled items and what the acquisition cache holds of them; position i of all fields is one item."""
@@ -25,6 +29,8 @@ class Known:
     cluster: npt.NDArray[np.int32]
     #: float32, (n,); Euclidean, from the centre of the cluster; NaN where there is none.
     distance: npt.NDArray[np.float32]
+    #: bool, (n,); left out for good by ``prune`` in a round before.
+    dropped: npt.NDArray[np.bool_]
     #: The round that is about to score.
     round: int
 

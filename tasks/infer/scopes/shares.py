@@ -37,9 +37,19 @@ def with_explorers(
 def _size(settings: dict[str, Any], count: int) -> int:
     size: int | None = settings["size"]
     if size is None:
-        # In decimals, as the ratio was written: 0.07 x 100 is a little more than 7 in floating point.
-        size = math.ceil(Decimal(str(settings["ratio"])) * count)
+        size = rounded_up(settings["ratio"], count)
     return min(size, count)
+
+
+def rounded_up(share: float, count: int) -> int:
+    """``share`` of ``count`` items, and no part of an item left over."""
+    # In decimals, as the share was written: 0.07 x 100 is a little more than 7 in floating point.
+    return math.ceil(Decimal(str(share)) * count)
+
+
+def rounded_down(share: float, count: int) -> int:
+    """``share`` of ``count`` items, and no part of an item added."""
+    return math.floor(Decimal(str(share)) * count)
 
 
 def _others(keys: Keys, picked: Positions, size: int) -> Positions:
