@@ -1,5 +1,7 @@
 """A comparison before and after its loops: what is wanted, whether it can be had, and its record in MLflow."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from flows.console import screen
@@ -35,8 +37,9 @@ def wanted(
     return comparison
 
 
-def begin(workspace: Workspace, comparison: Comparison) -> None:
-    """Lay out a comparison, once it is known that every arm can run.
+@contextmanager
+def begun(workspace: Workspace, comparison: Comparison) -> Iterator[None]:
+    """Lay out a comparison, once it is known that every arm can run, and hold its folder for the block.
 
     Raises:
         UserError: an arm cannot run on this data set or machine, or another process holds the folder.
@@ -52,6 +55,7 @@ def begin(workspace: Workspace, comparison: Comparison) -> None:
     with held(comparison.place):
         folder.check(comparison)
         folder.store(comparison, workspace.raw)
+        yield
 
 
 def settled(comparison: Comparison) -> Results | None:

@@ -56,11 +56,11 @@ def compare(
         return comparison, found
     with server.embedded() as prefect_server:
         screen.print("loading, while the Prefect server starts …")
-        comparing.begin(workspace, comparison)
-        _warm_up(comparison.first)
-        prefect_server.wait()
-        _run("compare_arms", folder=str(comparison.root))
-    return comparison, results.write(comparison)
+        with comparing.begun(workspace, comparison):
+            _warm_up(comparison.first)
+            prefect_server.wait()
+            _run("compare_arms", folder=str(comparison.root))
+            return comparison, results.write(comparison)
 
 
 def close(workspace: Workspace, answers: Path | None) -> None:

@@ -18,6 +18,8 @@ _GITIGNORE = """\
 /mlflow.db*
 /mlartifacts/
 /mlruns/
+# Comparisons: kept where somebody wants them kept.
+/comparisons/
 # Half-written files of killed processes.
 *.tmp
 __pycache__/

@@ -1,6 +1,6 @@
 """The acquisition cache: of each unlabelled item the last value that was computed, and where it came from."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ def read(path: Path, acquisition: str, pool: str | None, columns: Sequence[str] 
         pool: digest of the pool whose items are wanted, as in pool.json; None if it has none.
 
     Raises:
-        DataError: the file is missing or damaged, comes from another pool or another acquisition function, or holds a
-            value that is not finite; the item is named.
+        DataError: the file is missing or damaged, comes from another pool or another acquisition function, names an
+            item twice, or holds a value that cannot be; the item is named.
     """
     there = files.column_names(path)
     if lacking := sorted(set(_NEEDED) - set(there)):
@@ -35,15 +35,20 @@ def read(path: Path, acquisition: str, pool: str | None, columns: Sequence[str] 
     table = files.read_table(path, [name for name in columns if name in there])
     about = table.schema.metadata or {}
     for key, wanted in (("acquisition", acquisition), ("pool", pool)):
-        found = about.get(f"frugal.{key}".encode(), b"").decode()
+        found = about.get(f"frugal.{key}".encode(), b"").decode(errors="replace")
         # A cache that an earlier release wrote says neither.
         if found and wanted is not None and found != wanted:
             raise DataError(
                 f"{path}: holds values of the {key} {found!r}, not of {wanted!r}; restore it with `dvc checkout`, or "
                 "start a new loop with `frugal init DIR`"
             )
-    table = _in_columns(table, columns)
-    _check_finite(path, table)
+    try:
+        table = _in_columns(table, columns)
+    except pa.ArrowException as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: a column is not of its type ({reason}); restore it with `dvc checkout`") from None
+    _check_ids(path, table)
+    _check_values(path, table)
     return table
 
 
@@ -74,11 +79,52 @@ def _in_columns(table: pa.Table, names: Sequence[str]) -> pa.Table:
     return pa.table(columns).cast(pa.schema(fields))
 
 
-def _check_finite(path: Path, table: pa.Table) -> None:
-    scores = table["score"].to_numpy()
-    wrong = np.flatnonzero(~np.isfinite(scores))
-    if len(wrong):
+def check_pool(path: Path, cache: pa.Table, ids: pa.Array) -> None:
+    """Refuse a cache of items none of which is among ``ids``: it belongs to another pool, whatever it says.
+
+    Raises:
+        DataError: as said; an empty cache is nobody's.
+    """
+    if len(cache) and len(ids) and not pc.any(pc.is_in(ids, value_set=cache["id"].combine_chunks())).as_py():
         raise DataError(
-            f"{path}: item {table['id'][int(wrong[0])].as_py()!r} has the value {scores[wrong[0]]} ({len(wrong)} such "
-            "items), which says nothing about whom to label; restore the file with `dvc checkout`"
+            f"{path}: knows none of the {len(ids)} unlabelled items, so it belongs to another pool; restore it with "
+            "`dvc checkout`"
         )
+
+
+def _check_ids(path: Path, table: pa.Table) -> None:
+    ids = table["id"].combine_chunks()
+    if ids.null_count:
+        raise DataError(f"{path}: has a row without an id; restore it with `dvc checkout`")
+    if len(distinct := pc.unique(ids)) < len(ids):
+        counted = pc.value_counts(ids)
+        twice = counted.field("values").filter(pc.greater(counted.field("counts"), 1))[0].as_py()
+        raise DataError(
+            f"{path}: item {twice!r} stands there more than once ({len(ids) - len(distinct)} rows too many); restore "
+            "it with `dvc checkout`"
+        )
+
+
+#: What a value must be, by column, and in words.
+_POSSIBLE: dict[str, tuple[Callable[[npt.NDArray[Any]], npt.NDArray[np.bool_]], str]] = {
+    "score": (np.isfinite, "a finite number"),
+    "scored_round": (lambda rounds: rounds >= 0, "a round"),
+    "proposal": (lambda classes: classes >= 0, "the number of a class"),
+    "confidence": (lambda shares: (shares >= 0) & (shares <= 1), "a probability"),
+}
+
+
+def _check_values(path: Path, table: pa.Table) -> None:
+    for name in [name for name in _POSSIBLE if name in table.column_names]:
+        possible, what = _POSSIBLE[name]
+        column_ = table[name].combine_chunks()
+        # A null is no more possible than these.
+        missing = np.nan if pa.types.is_floating(column_.type) else -1
+        values = column_.fill_null(missing).to_numpy(zero_copy_only=False)
+        wrong = np.flatnonzero(~possible(values))
+        if len(wrong):
+            raise DataError(
+                f"{path}: item {table['id'][int(wrong[0])].as_py()!r} has the {name} {values[wrong[0]]}, which is not "
+                f"{what} ({len(wrong)} such items), and says nothing about whom to label; restore the file with "
+                "`dvc checkout`"
+            )

@@ -237,6 +237,27 @@ class InferConfig(_Model):
         return self
 
 
+def scope_settings(source: str, scope: Any) -> dict[str, Any]:
+    """A scope of a plan, its name and settings, once they have proved to be such as a configuration may have.
+
+    Raises:
+        ConfigError: the scope is unknown, or a setting is missing, unknown or impossible; ``source`` is named.
+    """
+    if not isinstance(scope, dict) or scope.get("name") not in registry.SCOPES:
+        raise ConfigError(f"{source}: unknown scope in infer_scope: {scope!r}; known: {', '.join(registry.SCOPES)}")
+    name = scope["name"]
+    settings = {key: value for key, value in scope.items() if key != "name"}
+    values: dict[str, Any] = {"scope": [name]} | ({name: settings} if name in InferConfig.model_fields else {})
+    try:
+        block = getattr(InferConfig.model_validate(values), name, None)
+    except ValidationError as error:
+        faults = "; ".join(_describe(fault) for fault in error.errors())
+        raise ConfigError(f"{source}: infer_scope: {faults}") from None
+    if block is None and settings:
+        raise ConfigError(f"{source}: infer_scope: {name} takes no settings")
+    return {"name": name} | (block.model_dump(mode="json") if block is not None else {})
+
+
 def _off(value: Any) -> Any:
     """YAML takes a bare off for the truth value."""
     return "off" if value is False else value
@@ -342,7 +363,7 @@ def dump(config: Config) -> dict[str, Any]:
 
 def differences(before: Config, after: Config) -> list[str]:
     """The dotted keys whose values differ, with both values."""
-    flat_before, flat_after = _flatten(dump(before)), _flatten(dump(after))
+    flat_before, flat_after = flatten(dump(before)), flatten(dump(after))
     keys = sorted(flat_before.keys() | flat_after.keys())
     return [
         f"{key}: {flat_before.get(key)!r} → {flat_after.get(key)!r}"
@@ -351,11 +372,12 @@ def differences(before: Config, after: Config) -> list[str]:
     ]
 
 
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted keys; an empty one has none."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat

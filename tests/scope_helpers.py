@@ -10,20 +10,25 @@ import pyarrow as pa
 from tasks.infer.scopes.scope import Known, Narrowed, Positions
 
 
-def known(scores: Sequence[float], scored_round: Sequence[int] | None = None, round_: int = 5) -> Known:
-    """Items i0, i1, … with these cached values, computed in the round before unless said otherwise."""
+def known(
+    scores: Sequence[float], scored_round: int | Sequence[int] | None = None, round_: int = 5, **columns: Any
+) -> Known:
+    """Items i0, i1, … with these cached values, computed in the round before unless said otherwise.
+
+    Args:
+        columns: other fields of Known.
+    """
     score = np.array(scores, dtype=np.float64)
     count, scored = len(score), ~np.isnan(score)
-    return Known(
-        pa.array([f"i{number}" for number in range(count)], pa.string()),
-        score,
-        np.where(scored, round_ - 1 if scored_round is None else np.array(scored_round), -1).astype(np.int32),
-        scored.astype(np.int32),
-        np.full(count, -1, dtype=np.int32),
-        np.full(count, np.nan, dtype=np.float32),
-        np.zeros(count, dtype=np.bool_),
-        round_,
-    )
+    fields: dict[str, Any] = {
+        "scored_round": np.where(scored, round_ - 1 if scored_round is None else scored_round, -1).astype(np.int32),
+        "times_scored": scored.astype(np.int32),
+        "cluster": np.full(count, -1, dtype=np.int32),
+        "distance": np.full(count, np.nan, dtype=np.float32),
+        "dropped": np.zeros(count, dtype=np.bool_),
+    }
+    ids = pa.array([f"i{number}" for number in range(count)], pa.string())
+    return Known(ids, score, round=round_, **(fields | columns))
 
 
 def everything(pool: Known) -> Positions:

@@ -44,6 +44,34 @@ def test_a_value_that_is_not_finite_is_refused_with_its_item(tmp_path: Path, val
         cache.read(tmp_path / "scores.parquet", "entropy", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("id", ["a", "a", "c"], "item 'a' stands there more than once"),
+        ("id", ["a", None, "c"], "a row without an id"),
+        ("scored_round", [0, -7, 0], "item 'b' has the scored_round -7"),
+        ("scored_round", [0, None, 0], "item 'b' has the scored_round"),
+        ("scored_round", ["x", "y", "z"], "a column is not of its type"),
+        ("score", ["x", "y", "z"], "a column is not of its type"),
+        ("proposal", [0, 1, -1], "item 'c' has the proposal -1"),
+        ("confidence", [0.5, 1.5, 0.5], "item 'b' has the confidence 1.5"),
+        ("confidence", [0.5, float("nan"), 0.5], "item 'b' has the confidence nan"),
+    ],
+)
+def test_what_no_pass_can_have_written_is_refused(path: Path, name: str, values: list[object], told: str) -> None:
+    table = files.read_table(path)
+    files.write_table(path, table.set_column(table.column_names.index(name), name, pa.array(values)))
+    with pytest.raises(DataError, match=told):
+        cache.read(path, "entropy", None)
+
+
+def test_a_cache_that_knows_none_of_the_items_is_refused(path: Path) -> None:
+    table = cache.read(path, "entropy", None)
+    cache.check_pool(path, table, pa.array(["x", "c"]))
+    with pytest.raises(DataError, match="none of the 2 unlabelled items"):
+        cache.check_pool(path, table, pa.array(["x", "y"]))
+
+
 def test_columns_that_an_earlier_release_did_not_write_are_null(path: Path) -> None:
     table = cache.read(path, "entropy", None)
     assert table["cluster"].null_count == table["scope"].null_count == 3

@@ -28,6 +28,12 @@ from tests.test_loop import CONF, QUICK, finish
 Numbers = st.lists(st.floats(0, 1, width=32), min_size=2, max_size=8)
 
 
+def begin(workspace: Workspace, comparison: Comparison) -> None:
+    """Lay out a comparison, and let go of it again."""
+    with comparing.begun(workspace, comparison):
+        pass
+
+
 def conf(name: str, *overrides: str) -> tuple[str, Config]:
     return f"{name}.yaml", load(CONF, (f"name={name}", *overrides))
 
@@ -140,19 +146,37 @@ def test_loops_run_pair_by_pair_from_the_first_seed(want: Callable[..., Comparis
     assert comparison.loops == [("digits", 7), ("random", 7), ("digits", 8), ("random", 8)]
 
 
+def test_a_named_arm_is_not_taken_for_the_random_one() -> None:
+    given = [conf("a"), conf("random", "infer.acquisition=margin"), conf("a-random", "train.epochs=3")]
+    found = arms(given)
+    assert list(found) == ["a", "random", "a-random", "a-random-2"]
+    assert [name for name, arm in found.items() if arm.select.strategy == "random"] == ["a-random-2"]
+
+
+@pytest.mark.parametrize("name", [".gitignore", "data/raw/mine.txt", "data/notes", ".env"])
+def test_a_folder_with_files_of_somebody_else_is_refused(tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / "out" / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    comparison = Comparison(tmp_path / "out", "out", arms([conf("a")]), 1)
+    with pytest.raises(WorkspaceError, match="holds other files"):
+        folder.check(comparison)
+    assert theirs.read_text() == "mine"
+
+
 def test_wanting_writes_nothing(want: Callable[..., Comparison], workspace: Workspace) -> None:
     before = snapshot(workspace.root)
     want()
     with pytest.raises(ConfigError, match="more than the pool's 120 items"):
-        comparing.begin(workspace, want("loop.initial=5000"))
+        begin(workspace, want("loop.initial=5000"))
     with pytest.raises(ConfigError, match="less than 9223372036854775808"):
         want(f"seed={2**63 - 1}")
     assert snapshot(workspace.root) == before
 
 
 def test_other_arms_are_refused_and_more_seeds_are_not(want: Callable[..., Comparison], workspace: Workspace) -> None:
-    comparing.begin(workspace, want())
-    comparing.begin(workspace, want(seeds=5))
+    begin(workspace, want())
+    begin(workspace, want(seeds=5))
     assert folder.load(want().root).count == 5
     with pytest.raises(ConfigError, match=r"digits: train\.lr: 0\.003 → 0\.1"):
         want("train.lr=0.1")
@@ -170,7 +194,7 @@ def test_folder_with_other_files_is_refused(want: Callable[..., Comparison], tmp
 
 def test_loops_share_the_pool_and_the_decoded_arrays(want: Callable[..., Comparison], workspace: Workspace) -> None:
     comparison = want()
-    comparing.begin(workspace, comparison)
+    begin(workspace, comparison)
     first, settings = make_workspace(comparison, "digits", 0)
     start.start(first, settings)
     second, other = make_workspace(comparison, "random", 1)
@@ -188,7 +212,7 @@ def test_results_are_over_the_seeds_that_every_arm_has_finished(
     want: Callable[..., Comparison], workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comparison = want(seeds=3)
-    comparing.begin(workspace, comparison)
+    begin(workspace, comparison)
     for arm, seed in comparison.loops[:3]:
         place, settings = make_workspace(comparison, arm, seed)
         start.start(place, settings)
@@ -237,20 +261,41 @@ def test_rows_are_means_over_the_seeds_that_came_so_far() -> None:
         ("a", 1, 1, 0.7, 1.0),
         ("b", 0, 1, 0.9, 0.5),
     ]
-    assert rows[2].difference == 0.3
+    assert (rows[2].difference, rows[2].pairs) == (0.3, 1)
+    assert rows[0].pairs is None
     # The loop of seed 1 ended earlier; its last accuracy is the one that counts.
     assert summary.finals(points)[0].accuracy == 0.65
 
 
-ROW = Row("a", 1, 2, 20.0, 0.75, 0.0123456789, None, None, 133.5, 3.0, 4.0, 1.0, 0.000001)
+def test_pairs_are_the_seeds_that_both_arms_have_at_a_round() -> None:
+    points = [point(arm, seed, 0, 0.5) for arm in ("a", "b") for seed in range(3)]
+    # Of the first arm one loop ended before round 1, and of the second another.
+    points += [point("a", seed, 1, 0.5) for seed in (0, 1)] + [point("b", seed, 1, 0.6) for seed in (1, 2)]
+    rows = summary.per_round(points)
+    assert [(row.arm, row.round, row.n, row.pairs) for row in rows] == [
+        ("a", 0, 3, None),
+        ("a", 1, 2, None),
+        ("b", 0, 3, 3),
+        ("b", 1, 2, 1),
+    ]
+    assert rows[3].difference_ci95 is None
+
+
+ROW = Row("a", 1, 2, 20.0, 0.75, 0.0123456789, None, None, None, 133.5, 3.0, 4.0, 1.0, 0.000001)
 
 
 def test_csv_has_a_line_for_each_row_and_nothing_for_null() -> None:
     header = (
-        "arm,round,n,labels,accuracy,accuracy_ci95,difference,difference_ci95,"
+        "arm,round,n,labels,accuracy,accuracy_ci95,difference,difference_ci95,pairs,"
         "items_scored,device_seconds,cpu_seconds,money,money_compute\n"
     )
-    assert to_csv(Row, [ROW]).decode() == f"{header}a,1,2,20,0.75,0.012346,,,133.5,3,4,1,0.000001\n"
+    assert to_csv(Row, [ROW]).decode() == f"{header}a,1,2,20,0.75,0.012346,,,,133.5,3,4,1,0.000001\n"
+
+
+@pytest.mark.parametrize(("value", "text"), [(-1e-9, "0"), (-0.0, "0"), (-1e-6, "-0.000001"), (-120.0, "-120")])
+def test_what_rounds_to_zero_has_no_sign(value: float, text: str) -> None:
+    line = to_csv(Row, [replace(ROW, difference=value)]).decode().splitlines()[1]
+    assert line.split(",")[6] == text
 
 
 def test_metrics_hold_the_ends_of_the_interval_if_there_is_one() -> None:

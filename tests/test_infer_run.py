@@ -203,11 +203,30 @@ def test_the_order_of_the_held_out_set_changes_no_metric(trained) -> None:
     assert (trained.round_dir(0) / "metrics.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("scopes", [[CANDIDATES], [{"name": "every", "rounds": 3}]], ids=["candidates", "every"])
-def test_the_order_of_rows_in_any_file_changes_no_value(tmp_path, scopes) -> None:
-    workspace = digits_workspace(tmp_path, train=NET, infer=MC)
+CLUSTERS = {"name": "clusters", "count": 4, "ratio": 0.25, "nearest": 0.5}
+PRUNE = {"name": "prune", "share": 0.25, "times": 1, "rounds": 2}
+TOP = {"name": "top", "size": 8, "ratio": None, "explore": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "settings"),
+    [
+        ([CANDIDATES], {}),
+        ([{"name": "every", "rounds": 3}], {}),
+        ([CLUSTERS], {"infer": MC | {"scope": ["clusters"], "clusters": {"count": 4}}}),
+        ([PRUNE, TOP], {}),
+        (
+            [CANDIDATES],
+            {"train": {"model": "linear", "epochs": 1, "members": 3}, "infer": {"acquisition": "variation_ratios"}},
+        ),
+    ],
+    ids=["candidates", "every", "clusters", "prune and top", "ensemble"],
+)
+def test_the_order_of_rows_in_any_file_changes_no_value(tmp_path, scopes, settings) -> None:
+    workspace = digits_workspace(tmp_path, **({"train": NET, "infer": MC} | settings))
     train(workspace)
     expected = second_round(workspace, scopes)
+    assert 0 < sum(row["scored_round"] == 1 for row in expected.values()) < len(expected)
     for path in (
         workspace.pool / "manifest.parquet",
         workspace.round_dir(0) / "scores.parquet",
@@ -237,7 +256,7 @@ def test_clusters_are_found_once_and_carried_on(tmp_path) -> None:
     assert first.forward_passes == 3 * first.items_scored
     before = rows_of(cache(workspace, 0))
     assert {row["cluster"] for row in before.values()} <= {0, 1, 2, 3}
-    after = second_round(workspace, [{"name": "clusters", "count": 4, "ratio": 0.25, "nearest": 0.5}])
+    after = second_round(workspace, [CLUSTERS])
     assert all(row["cluster"] == before[id_]["cluster"] for id_, row in after.items())
     assert 8 <= sum(row["scored_round"] == 1 for row in after.values()) <= 12
 
@@ -257,6 +276,24 @@ def test_what_was_dropped_stays_out_though_others_fall_below_it(trained) -> None
 def test_an_empty_list_of_scopes_is_refused(trained) -> None:
     label(trained, 0, 20, infer_scope=[])
     with pytest.raises(ConfigError, match=r"infer_scope is \[\]"):
+        infer(trained)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"temperature": 0}, r"infer_scope: candidates\.temperature"),
+        ({"temperature": "x"}, r"infer_scope: candidates\.temperature"),
+        ({"scale": "zz"}, r"infer_scope: candidates\.scale"),
+        ({"explore": 2.0}, r"infer_scope: candidates\.explore"),
+        ({"size": None}, r"needs one of candidates\.size and candidates\.ratio"),
+        ({"name": "best"}, r"unknown scope"),
+        ({"name": "full"}, r"infer_scope: full takes no settings"),
+    ],
+)
+def test_a_plan_whose_scope_cannot_be_is_refused(trained, settings, told) -> None:
+    label(trained, 0, 20, infer_scope=[CANDIDATES | settings])
+    with pytest.raises(ConfigError, match=told):
         infer(trained)
 
 

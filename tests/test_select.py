@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tasks import files
 from tasks.cost.ledger import Usage
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, DataError
 from tasks.rounds import Workspace
 from tasks.select import initial, top_k, uniform
 from tasks.select.choice import Candidates
@@ -154,6 +155,46 @@ def test_random_selection_takes_no_notice_of_a_cache(workspace: Workspace) -> No
         run(workspace, 1, Usage())
         chosen.append(column(workspace.round_dir(1) / "selected.parquet", "id"))
     assert chosen[0] == chosen[1]
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        ({"query_size": -3}, r"query_size is -3; it must be 1 to 60"),
+        ({"query_size": 61}, r"query_size is 61; it must be 1 to 60"),
+        ({"query_size": "x"}, r"query_size is 'x'"),
+        ({"strategy": "best"}, r"strategy is 'best'; known: random, top_k"),
+    ],
+)
+def test_a_plan_that_cannot_be_followed_is_refused(workspace: Workspace, plan: dict[str, Any], told: str) -> None:
+    files.write_table(workspace.round_dir(0) / "unlabeled.parquet", pa.table({"id": [f"x/{n:04d}" for n in range(60)]}))
+    write_scores(workspace.round_dir(0) / "scores.parquet", {"x/0000": 0.5})
+    write_plan(workspace, 1, **plan)
+    with pytest.raises(ConfigError, match=told):
+        run(workspace, 1, Usage())
+    assert not (workspace.round_dir(1) / "selected.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("scored_round", 99, "values of round 99"),
+        ("proposal", 99, "proposes class 99"),
+        (None, None, "holds no values"),
+    ],
+)
+def test_a_cache_that_the_round_cannot_have_found_is_refused(
+    workspace: Workspace, name: str | None, value: int | None, told: str
+) -> None:
+    files.write_table(workspace.round_dir(0) / "unlabeled.parquet", pa.table({"id": [f"x/{n:04d}" for n in range(60)]}))
+    path = workspace.round_dir(0) / "scores.parquet"
+    write_scores(path, {"x/0000": 0.5} if name else {})
+    if name:
+        table = files.read_table(path)
+        files.write_table(path, table.set_column(table.column_names.index(name), name, pa.array([value])))
+    write_plan(workspace, 1, query_size=1, strategy="top_k")
+    with pytest.raises(DataError, match=told):
+        run(workspace, 1, Usage())
 
 
 def test_later_round_selects_by_the_cache_and_proposes(workspace: Workspace) -> None:

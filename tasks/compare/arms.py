@@ -1,10 +1,10 @@
 """The arms of a comparison: configurations with one budget, a random one among them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, count
 from typing import Any
 
-from tasks.config import Config, RecordConfig, dump, override
+from tasks.config import Config, RecordConfig, differences, dump, flatten, override
 from tasks.errors import ConfigError
 from tasks.rounds import Workspace
 
@@ -36,7 +36,7 @@ def arms(loaded: Sequence[tuple[str, Config]]) -> dict[str, Config]:
         _check_budget(loaded[0], other)
     found = {config.name: config for _, config in loaded}
     if all(config.select.strategy != "random" for config in found.values()):
-        made = _random(loaded[0], "random" if "random" not in found else f"{loaded[0][1].name}-random")
+        made = _random(loaded[0], next(name for name in _random_names(loaded[0][1].name) if name not in found))
         found[made.name] = made
     if len(found) < 2:
         raise ConfigError(f"{loaded[0][0]}: is the random arm itself; name a configuration to compare it with")
@@ -58,7 +58,7 @@ def unattended(config: Config, workspace: Workspace, mlflow: bool) -> Config:
 
 def variations(found: Mapping[str, Config]) -> dict[str, dict[str, Any]]:
     """By arm, the values of the dotted keys that are not the same in all arms; its name is not among them."""
-    flat = {name: dict(_leaves(_without_beside(config))) for name, config in found.items()}
+    flat = {name: flatten(_without_beside(config)) for name, config in found.items()}
     keys = sorted({key for values in flat.values() for key in values})
     varied = [
         key for key in keys if any(values.get(key) != next(iter(flat.values())).get(key) for values in flat.values())
@@ -72,7 +72,7 @@ def changes(before: Mapping[str, Config], after: Mapping[str, Config]) -> list[s
         return [f"arms: {', '.join(before)} → {', '.join(after)}"]
     told = []
     for name in before:
-        told += [f"{name}: {key}: {old!r} → {new!r}" for key, old, new in _differences(before[name], after[name])]
+        told += [f"{name}: {difference}" for difference in differences(before[name], after[name])]
     return told
 
 
@@ -84,31 +84,23 @@ def _check_differ(one: tuple[str, Config], other: tuple[str, Config]) -> None:
 
 
 def _check_budget(one: tuple[str, Config], other: tuple[str, Config]) -> None:
-    for key, first, second in _differences(one[1], other[1]):
-        if key.partition(".")[0] in _BUDGET:
+    first, second = flatten(dump(one[1])), flatten(dump(other[1]))
+    for key in sorted(first.keys() | second.keys()):
+        if key.partition(".")[0] in _BUDGET and first.get(key) != second.get(key):
             raise ConfigError(
-                f"{key}: {first!r} in {one[0]}, {second!r} in {other[0]}; all arms must have the same budget "
-                f"({', '.join(_BUDGET)})"
+                f"{key}: {first.get(key)!r} in {one[0]}, {second.get(key)!r} in {other[0]}; all arms must have the "
+                f"same budget ({', '.join(_BUDGET)})"
             )
+
+
+def _random_names(name: str) -> Iterator[str]:
+    yield from ("random", f"{name}-random")
+    yield from (f"{name}-random-{number}" for number in count(2))
 
 
 def _random(first: tuple[str, Config], name: str) -> Config:
     return override(first[1], (f"name={name}", "select.strategy=random"), first[0])
 
 
-def _differences(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
-    first, second = dict(_leaves(dump(one))), dict(_leaves(dump(other)))
-    keys = sorted(first.keys() | second.keys())
-    return [(key, first.get(key), second.get(key)) for key in keys if first.get(key) != second.get(key)]
-
-
 def _without_beside(config: Config) -> dict[str, Any]:
     return {key: value for key, value in dump(config).items() if key not in _BESIDE}
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -100,8 +100,18 @@ def check(wanted: Comparison) -> None:
         return
     if root.exists() and not root.is_dir():
         raise WorkspaceError(f"{root}: is a file; name a folder that is new or empty with --out")
-    if root.is_dir() and any(path.name != "data" and not path.name.startswith(".") for path in root.iterdir()):
+    if root.is_dir() and not all(_is_ours(path) for path in root.iterdir()):
         raise WorkspaceError(f"{root}: holds other files; name a folder that is new or empty with --out")
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file in a folder that is no comparison yet was left by one that was cut short in its making."""
+    if path.name == "data":
+        names = {entry.name for entry in path.iterdir()} if path.is_dir() and not path.is_symlink() else {path.name}
+        return names <= {".lock", "raw"} and ("raw" not in names or (path / "raw").is_symlink())
+    if path.name in _IGNORED:
+        return path.is_file() and path.read_bytes() == _IGNORED[path.name].encode()
+    return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
 def exists(comparison: Comparison) -> bool:

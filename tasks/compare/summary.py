@@ -24,6 +24,8 @@ class Row:
     #: To the first arm with the same seed at the same round; null for the first arm itself.
     difference: float | None
     difference_ci95: float | None
+    #: Seeds behind the difference: those that both arms have at this round; null where there is no difference.
+    pairs: int | None
     items_scored: float
     device_seconds: float
     cpu_seconds: float
@@ -75,6 +77,7 @@ def _row(arm: str, first: str, points: Sequence[Point]) -> Row:
         accuracy_ci95=_rounded(half_width(accuracies)),
         difference=_mean(gaps) if gaps else None,
         difference_ci95=_rounded(half_width(gaps)) if gaps else None,
+        pairs=len(gaps) or None,
         items_scored=_mean([point.items_scored for point in mine]),
         device_seconds=_mean([point.device_seconds for point in mine]),
         cpu_seconds=_mean([point.cpu_seconds for point in mine]),

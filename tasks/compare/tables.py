@@ -23,5 +23,6 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.6f}".rstrip("0").rstrip(".")
+        # z: what is rounded to zero has no sign.
+        return f"{value:z.6f}".rstrip("0").rstrip(".")
     return str(value)

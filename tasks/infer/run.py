@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from tasks import cache as caches
 from tasks import files
-from tasks.config import Config
+from tasks.config import Config, scope_settings
 from tasks.cost.ledger import Usage
 from tasks.datasets.store import load_info, load_items
 from tasks.errors import ConfigError, FrugalError
@@ -43,6 +43,7 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     folder, config, digest = workspace.round_dir(round_), load_config(workspace), load_info(workspace).digest
     ids = files.read_table(folder / "unlabeled.parquet", ["id"])["id"].combine_chunks()
     before = caches.read(workspace.previous_dir(round_) / "scores.parquet", config.infer.acquisition, digest)
+    caches.check_pool(workspace.previous_dir(round_) / "scores.parquet", before, ids)
     pool = known(ids, before, round_)
     entries = Entries.carried_on(pool, before)
     scopes, passes = _planned(workspace, round_, config)
@@ -72,7 +73,7 @@ def _scopes(path: Path, value: Any) -> list[dict[str, Any]] | None:
         return [{"name": "full"}]
     if not isinstance(value, list) or not value:
         raise ConfigError(f"{path}: infer_scope is {value!r}; known: full, none, or a list of scopes")
-    return value
+    return [scope_settings(str(path), scope) for scope in value]
 
 
 def _score(

@@ -1,15 +1,18 @@
 """SELECT: which items are labelled next, and the tasks for those who label them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import cache as caches
 from tasks import files, registry
 from tasks.cost.ledger import Usage
+from tasks.errors import ConfigError, DataError
 from tasks.rounds import Workspace, load_config
 from tasks.seeds import seed_sequence
 from tasks.select.choice import Candidates, Chosen
@@ -27,25 +30,49 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
             function, or such as are not finite.
     """
     folder, previous, config = workspace.round_dir(round_), workspace.previous_dir(round_), load_config(workspace)
-    plan = files.read_json(folder / "plan.json")
     digest = files.read_json(workspace.pool / "pool.json").get("digest")
     cache = caches.read(previous / "scores.parquet", config.infer.acquisition, digest, _READ)
     ids = files.read_table(previous / "unlabeled.parquet", ["id"])["id"].combine_chunks()
+    caches.check_pool(previous / "scores.parquet", cache, ids)
     rows = caches.rows(cache, ids)
     scores = np.asarray(caches.column(cache, rows, "score", np.nan), dtype=np.float64)
     candidates = Candidates(ids, scores, seed_sequence(config.seed, round_, "select"), config.select.beta)
-    name, size = plan["strategy"]["value"], plan["query_size"]["value"]
+    name, size = _planned(folder / "plan.json", round_, len(ids))
     if round_ == 0:
         chosen: Chosen = registry.resolve(registry.INITIAL_POOLS, name)(workspace, candidates, size)
     elif name in registry.BLIND:
         chosen = registry.resolve(registry.STRATEGIES, name)(candidates, size)
     else:
-        age = round_ - 1 - np.asarray(caches.column(cache, rows, "scored_round", -1), dtype=np.int64)
-        chosen = freshest_first(
-            registry.resolve(registry.STRATEGIES, name), candidates, age, config.select.max_age, size
-        )
+        age = _age(previous / "scores.parquet", cache, rows, round_)
+        strategy = registry.resolve(registry.STRATEGIES, name)
+        chosen = freshest_first(strategy, candidates, age, config.select.max_age, size)
     _write_selected(workspace, round_, candidates, chosen)
     _write_tasks(workspace, round_, ids.take(chosen.positions), cache, rows.take(chosen.positions))
+
+
+def _planned(path: Path, round_: int, unlabeled: int) -> tuple[str, int]:
+    """The strategy and the query size of the plan."""
+    plan = files.read_object(path, "strategy", "query_size")
+    name, size = plan["strategy"]["value"], plan["query_size"]["value"]
+    known = registry.STRATEGIES if round_ else registry.INITIAL_POOLS
+    if name not in known:
+        raise ConfigError(f"{path}: strategy is {name!r}; known: {', '.join(known)}")
+    if not isinstance(size, int) or not 0 < size <= unlabeled:
+        raise ConfigError(f"{path}: query_size is {size!r}; it must be 1 to {unlabeled}, the items without a label")
+    return name, size
+
+
+def _age(path: Path, cache: pa.Table, rows: pa.Array, round_: int) -> npt.NDArray[np.int64]:
+    """Rounds since each item was scored last; of no account for one that never was."""
+    if not len(cache):
+        raise DataError(f"{path}: holds no values to choose by; restore it with `dvc checkout`")
+    scored_round = np.asarray(caches.column(cache, rows, "scored_round", -1), dtype=np.int64)
+    if scored_round.max(initial=-1) >= round_:
+        raise DataError(
+            f"{path}: holds values of round {scored_round.max()}, which are not of before round {round_}; restore it "
+            "with `dvc checkout`"
+        )
+    return round_ - 1 - scored_round
 
 
 def _write_selected(workspace: Workspace, round_: int, candidates: Candidates, chosen: Chosen) -> None:
@@ -68,6 +95,11 @@ def _write_tasks(workspace: Workspace, round_: int, ids: pa.Array, cache: pa.Tab
     classes = files.read_json(workspace.pool / "pool.json")["classes"]
     proposals = cache["proposal"].combine_chunks().take(rows).to_pylist()
     confidences = cache["confidence"].combine_chunks().take(rows).to_pylist()
+    if (wrong := max((label for label in proposals if label is not None), default=0)) >= len(classes):
+        raise DataError(
+            f"{workspace.previous_dir(round_) / 'scores.parquet'}: proposes class {wrong}, but there are "
+            f"{len(classes)}, numbered from 0; restore it with `dvc checkout`"
+        )
     lines = [
         {"id": id_, "uri": uri, "round": round_, "priority": rank, "proposals": _proposals(classes, label, confidence)}
         for rank, (id_, uri, label, confidence) in enumerate(

@@ -24,6 +24,12 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 COUNTED = ("arm", "round", "n", "labels", "accuracy", "accuracy_ci95", "difference", "difference_ci95", "items_scored")
 
 
+def begin(workspace: Workspace, comparison: Comparison) -> None:
+    """Lay out a comparison, and let go of it again."""
+    with comparing.begun(workspace, comparison):
+        pass
+
+
 def want(workspace: Workspace, *overrides: str, seeds: int = 2) -> Comparison:
     return comparing.wanted(workspace, (str(CONF),), (*QUICK, "loop.rounds=2", *overrides), seeds, None)
 
@@ -31,7 +37,7 @@ def want(workspace: Workspace, *overrides: str, seeds: int = 2) -> Comparison:
 def run(workspace: Workspace, comparison: Comparison) -> None:
     from flows.loop import compare_arms
 
-    comparing.begin(workspace, comparison)
+    begin(workspace, comparison)
     compare_arms(str(comparison.root))
 
 
@@ -104,7 +110,7 @@ def test_cut_short_and_gone_on_with_gives_the_table_of_one_left_alone(
 ) -> None:
     alone = Workspace(shutil.copytree(workspace.root, tmp_path / "w", ignore=shutil.ignore_patterns("comparisons")))
     undisturbed = want(alone, "record.mlflow=false")
-    comparing.begin(alone, undisturbed)
+    begin(alone, undisturbed)
     for arm, seed in undisturbed.loops:
         place, settings = make_workspace(undisturbed, arm, seed)
         start.start(place, settings)
