@@ -3,7 +3,8 @@
 Arms differ in which items INFER scores. Every arm and seed is a workspace of its own below one folder, advanced by the
 stages themselves (no Prefect, DVC, MLflow) in a process of one thread; what was cut short goes on when the same command
 is given again. Seeds are paired: in each seed all arms of one start share the initial pool, the first model and the
-first full pass, which is computed once and billed to each arm. Figures come from cost.json.
+first full pass, which is computed once and billed to each arm; arms of another start ("lean") share nothing with them,
+and make their own round 000. Figures come from cost.json.
 
 Recall is measured twice: by replaying all samplers on the full arm's recorded values, and in some arms on their own
 way, by full passes that are made for measuring only and are on no bill.
@@ -35,9 +36,10 @@ import harness
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.stats import t as student
 
+from tasks import cache as caches
 from tasks import files, loop, stages
+from tasks.compare.interval import half_width
 from tasks.config import Config, load
 from tasks.datasets.run import run as build_pool
 from tasks.datasets.store import load_items
@@ -53,6 +55,18 @@ from tasks.seeds import seed_sequence
 STAGES = ("select", "train", "infer")
 #: The exit status of a command that was out of time: the same one goes on.
 STOPPED = 3
+
+#: What the names of some figures do not say.
+NOTES = {
+    "within_full_ci": "whether the headline arm's mean final accuracy is not below the lower end of the 95 % interval "
+    "of the full arm's mean, which takes no account of the seeds' being paired; the paired comparison is "
+    "accuracy_difference, the mean over seeds of the headline arm's final accuracy minus the full arm's, with the "
+    "half-width of its 95 % interval and accuracy_difference_low, its lower end",
+    "recall_replayed": "on the way of the full arm, whose purchases leave the pool each round; temperature, explore "
+    "and stale_bonus of our sampler were chosen by this recall on another seed of MNIST",
+    "train_spread": "per seed the least and the most seconds that TRAIN took in any arm: nearly the same work in all, "
+    "so smaller differences between arms are noise",
+}
 
 FULL, RANDOM = ("infer.scope=[full]",), ("select.strategy=random",)
 #: How most arms start.
@@ -299,30 +313,30 @@ def advance(run: Run, arm: Arm, seed: int, start_only: bool) -> None:
 
 
 def share_start(run: Run, arm: Arm, seed: int, workspace: Workspace) -> None:
-    """Take round 000 over from the arm that computed it, with its bill, unless this is that arm or needs no scores."""
+    """Take round 000 over from the arm that computed it, with its bill, unless this is that arm.
+
+    A random arm leaves INFER and its bill behind: it scores nothing.
+    """
     leader = next(one for one in run.protocol.arms if one.start == arm.start)
-    target = workspace.round_dir(0)
-    if leader == arm or target.exists():
+    source, target = run.place(leader, seed).round_dir(0), workspace.round_dir(0)
+    if leader == arm or (target / "cost.json").exists():
         return
-    source = run.place(leader, seed).round_dir(0)
-    scratch = target.with_name("copying")
-    shutil.rmtree(scratch, ignore_errors=True)
-    shutil.copytree(source, scratch)
+    # The bill comes last: a folder without one is what a copy that was cut short left.
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("cost.json"))
+    book, taken = files.read_json(source / "cost.json"), stages.ROUND_STAGES
     if load_config(workspace).select.strategy == "random":
-        # It scores nothing: INFER is its own, and so is its bill.
-        plan = files.read_json(scratch / "plan.json")
+        plan = files.read_json(target / "plan.json")
         plan["infer_scope"] = {"value": "none", "reason": "select.strategy = random needs no scores"}
-        files.write_json(scratch / "plan.json", plan)
-        (scratch / "scores.parquet").unlink()
-    scratch.rename(target)
-    book = files.read_json(target / "cost.json")
-    for stage in stages.ROUND_STAGES:
-        if (target / "scores.parquet").exists() or stage is not stages.INFER:
-            # Equal in all that the stage reads, if not in the settings of later rounds.
-            book["stages"][stage.name]["inputs"] = stages.input_digests(workspace, stage, 0)
-        else:
-            del book["stages"][stage.name]
-    files.write_json(target / "cost.json", book)
+        files.write_json(target / "plan.json", plan)
+        (target / "scores.parquet").unlink()
+        taken = tuple(stage for stage in taken if stage is not stages.INFER)
+    # Equal in all that a stage reads, if not in the settings of later rounds.
+    entries = {
+        stage.name: book["stages"][stage.name] | {"inputs": stages.input_digests(workspace, stage, 0)}
+        for stage in taken
+    }
+    files.write_json(target / "cost.json", book | {"stages": entries})
 
 
 def bill(run: Run, arm: Arm, seed: int) -> Bill:
@@ -331,7 +345,7 @@ def bill(run: Run, arm: Arm, seed: int) -> Bill:
     found, total = Bill(seconds=dict.fromkeys(STAGES, 0.0)), 0.0
     for outcome in history(workspace):
         book = files.read_json(workspace.round_dir(outcome.round) / "cost.json")["stages"]
-        seconds = {stage: book[stage]["used"][clock] if stage in book else 0.0 for stage in STAGES}
+        seconds = {stage: used(book[stage], clock) if stage in book else 0.0 for stage in STAGES}
         for stage in STAGES:
             found.seconds[stage] += seconds[stage]
         found.seconds_so_far.append(total + seconds["select"] + seconds["train"])
@@ -341,6 +355,11 @@ def bill(run: Run, arm: Arm, seed: int) -> Bill:
         found.accuracy.append(outcome.accuracy)
         found.items_scored.append(outcome.items_scored)
     return found
+
+
+def used(entry: Mapping[str, Any], clock: str) -> float:
+    """Seconds of one stage of one round, those of discarded runs among them."""
+    return float(sum(run[clock] for run in [entry["used"], *entry.get("discarded", [])]))
 
 
 def summary(bills: Sequence[Bill], clock: str) -> dict[str, Any]:
@@ -361,6 +380,7 @@ def summary(bills: Sequence[Bill], clock: str) -> dict[str, Any]:
         "rounds": rounds,
         "items_scored": bills[0].items_scored[-1],
         clock: {stage: round(mean([one.seconds[stage] for one in bills]), 1) for stage in STAGES},
+        f"train_{clock}_values": [round(one.seconds["train"], 1) for one in bills],
         f"total_{clock}": round(mean(totals), 1),
         f"total_{clock}_values": [round(total, 1) for total in totals],
     }
@@ -372,10 +392,9 @@ def mean(values: Sequence[float]) -> float:
 
 
 def interval(values: Sequence[float]) -> float | None:
-    """Half the width of the mean's two-sided 95 % interval by Student's t; a single value has none."""
-    if len(values) < 2:
-        return None
-    return round(float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values)), 6)
+    """``half_width``, to six places."""
+    half = half_width(values)
+    return None if half is None else round(half, 6)
 
 
 def samplers(protocol: Protocol) -> list[Arm]:
@@ -388,7 +407,9 @@ def replayed(run: Run) -> dict[str, dict[str, Any]]:
 
     Round by round on the way of the full arm: a sampler draws from what it would have cached by then, beginning with
     its own first pass, and learns the true values of its candidates alone. So all samplers see the same models, pools
-    and values.
+    and values. It is no loop of the sampler's own: each round the full arm's purchases leave the pool, whatever the
+    sampler found; and temperature, explore and stale_bonus of our sampler were chosen by this recall, on another seed
+    of MNIST.
     """
     full = run.protocol.arm("full")
     found = {}
@@ -406,7 +427,7 @@ def replay(workspace: Workspace, first: Workspace, config: Config) -> list[float
     """Recall per round of one sampler on one recorded loop, after the first pass of another with the same pool."""
     query = config.loop.query_size
     scope = [{"name": "candidates", **config.infer.candidates.model_dump(mode="json")}]
-    cached = files.read_table(first.round_dir(0) / "scores.parquet")
+    cached = caches.read(first.round_dir(0) / "scores.parquet", config.infer.acquisition, pool=None)
     found = []
     for number in range(1, config.loop.rounds - 1):
         truth = files.read_table(workspace.round_dir(number) / "scores.parquet")
@@ -507,17 +528,19 @@ def figures(
     gaps = [b - a for a, b in zip(full["rounds"][-1]["values"], mine["rounds"][-1]["values"], strict=True)]
     totals = f"total_{protocol.clock}_values"
     ratios = [a / b for a, b in zip(full[totals], mine[totals], strict=True)]
-    mine_of_pair, theirs = protocol.pair
-    gain = recalls[mine_of_pair]["recall"] / recalls[theirs]["recall"] if mine_of_pair in recalls else None
+    half = interval(gaps)
     return {
         "headline_arm": ours_name,
         "fewer_items_scored": round(full["items_scored"] / mine["items_scored"], 2),
         "less_compute": round(statistics.mean(ratios), 2),
         "less_compute_values": [round(ratio, 2) for ratio in ratios],
         "accuracy_difference": mean(gaps),
-        "accuracy_difference_ci95": interval(gaps),
+        "accuracy_difference_ci95": half,
+        "accuracy_difference_low": None if half is None else round(mean(gaps) - half, 6),
         "within_full_ci": within(full, mine),
-        f"recall_gain_at_{protocol.candidates}": gain and round(gain, 2),
+        **recall_gain(protocol, recalls),
+        f"train_{protocol.clock}_spread": train_spread(protocol, tables),
+        "notes": NOTES,
         "targets": dict(protocol.targets),
         **protocol.about,
         "recall_replayed": recalls,
@@ -530,6 +553,28 @@ def within(full: dict[str, Any], mine: dict[str, Any]) -> bool | None:
     """Whether our mean final accuracy is not below the full arm's 95 % interval; None with a single seed."""
     last = full["rounds"][-1]
     return None if last["ci95"] is None else mine["rounds"][-1]["accuracy"] >= last["accuracy"] - last["ci95"]
+
+
+def recall_gain(protocol: Protocol, recalls: Mapping[str, Any]) -> dict[str, Any]:
+    """By how much more our sampler finds than the published one with as many candidates: the mean ratio over seeds."""
+    name = f"recall_gain_at_{protocol.candidates}"
+    mine, theirs = (recalls.get(arm) for arm in protocol.pair)
+    if mine is None or theirs is None:
+        return {name: None}
+    ratios = [a / b for a, b in zip(mine["values"], theirs["values"], strict=True)]
+    half = interval(ratios)
+    return {
+        name: round(statistics.mean(ratios), 2),
+        f"{name}_ci95": None if half is None else round(half, 2),
+        f"{name}_values": [round(ratio, 2) for ratio in ratios],
+    }
+
+
+def train_spread(protocol: Protocol, tables: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Per seed the least and the most seconds of TRAIN in any arm, without the checks."""
+    arms = [tables[arm.name][f"train_{protocol.clock}_values"] for arm in protocol.arms if not arm.check]
+    of_seeds = [[values[seed] for values in arms if seed < len(values)] for seed in range(max(map(len, arms)))]
+    return [(min(values), max(values)) for values in of_seeds]
 
 
 def draw(protocol: Protocol, tables: dict[str, Any], path: Path) -> None:

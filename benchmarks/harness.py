@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,19 +24,33 @@ def parser(description: str | None, quick: str) -> Parser:
 
 
 def publish(name: str, figures: dict[str, Any], options: argparse.Namespace, packages: tuple[str, ...]) -> None:
-    """Print the figures with hardware, versions and date as one JSON line, and keep them if asked to."""
+    """Print the figures with hardware, versions, commit and date as one JSON line, and keep them if asked to."""
     versions = {"python": platform.python_version()} | {package: version(package) for package in packages}
     about = {
         "benchmark": name,
         "quick": options.quick,
         "hardware": hardware(),
         "versions": versions,
+        "git": revision(Path(__file__).parent.parent),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
     result = figures | about
     if options.out:
         files.write_json(options.out / f"{name}{'-quick' if options.quick else ''}.json", result)
     print(json.dumps(result))
+
+
+def revision(root: Path) -> dict[str, Any] | None:
+    """The commit of a working tree, and whether other files than published results differ from it; None outside git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", ".", ":(exclude)benchmarks/results")
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def hardware() -> dict[str, Any]:

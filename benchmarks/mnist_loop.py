@@ -13,7 +13,6 @@ alone, without the Prefect server that it starts.
 
 import argparse
 import json
-import math
 import statistics
 import subprocess
 import sys
@@ -23,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import harness
-from scipy.stats import t as student
 
 from tasks import files
+from tasks.compare.interval import half_width
 
 ARMS = {"entropy": "select.strategy=top_k", "random": "select.strategy=random"}
 QUICK = ["dataset.limit=2000", "loop.rounds=3", "loop.initial=100", "loop.query_size=100", "train.epochs=3"]
@@ -137,10 +136,9 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def interval(values: list[float]) -> float | None:
-    """Half the width of the mean's two-sided 95 % interval by Student's t; a single value has none."""
-    if len(values) < 2:
-        return None
-    return round(float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values)), 4)
+    """Half the width of the mean's 95 % interval, to four places; a single value has none."""
+    half = half_width(values)
+    return None if half is None else round(half, 4)
 
 
 def matched(arms: dict[str, list[dict[str, Any]]]) -> int | None:

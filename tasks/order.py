@@ -22,8 +22,8 @@ def random_keys(ids: pa.Array, seed: np.random.SeedSequence) -> Keys:
     length and one half of a 128-bit key, each word is added by exclusive or and followed by a finaliser; the other
     half of the key and one more finaliser end it. The finaliser is a bijection in which every bit of the input changes
     each bit of the output in half of the cases (``fmix64`` of MurmurHash3, A. Appleby, 2011, in the public domain). So
-    ids of one length of up to 8 bytes never share a key, and others do with probability 2^-64 a pair. The keys are
-    noise, not a defence against ids that were made to collide.
+    ids of one length of up to 8 bytes never share a key, and others do with probability about 2^-64 a pair. The keys
+    are noise, not a defence against ids that were made to collide.
 
     Args:
         ids: N strings (string or large_string), any slice of an array included.

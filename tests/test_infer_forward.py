@@ -12,6 +12,15 @@ from tasks.models.forward import log_probabilities
 from tests.model_helpers import examples, view
 
 
+def telling(probabilities: list[float], *layers: nn.Module) -> nn.Module:
+    """A network that says these probabilities of every item, whatever its dropout; 0 is exactly 0 in float32."""
+    last = nn.Linear(64, len(probabilities))
+    nn.init.zeros_(last.weight)
+    with torch.no_grad():
+        last.bias.copy_(torch.tensor(probabilities).log().clamp(min=-1000))
+    return nn.Sequential(nn.Flatten(), *layers, last)
+
+
 @pytest.fixture
 def model() -> nn.Module:
     """An untrained network for 8x8 images, in training mode."""
@@ -65,3 +74,28 @@ def test_no_rows_give_empty_scores(model) -> None:
 def test_half_precision_on_a_cpu_is_refused(model) -> None:
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
         log_probabilities(model, examples().items, view(precision="fp16"))
+
+
+@pytest.mark.parametrize(
+    ("acquisition", "doubtful"),
+    [("entropy", -0.6 * np.log(0.6) - 0.4 * np.log(0.4)), ("margin", 0.8), ("least_confidence", 0.4)],
+)
+def test_classes_of_mean_probability_zero_add_nothing(acquisition, doubtful) -> None:
+    mean = [0.6, 0.4, 0.0]
+    cases = [
+        ([telling(mean, nn.Dropout())], 3, doubtful, 0.6),
+        ([telling([0.8, 0.2, 0.0]), telling([0.4, 0.6, 0.0])], 1, doubtful, 0.6),
+        ([telling([1.0, 0.0, 0.0], nn.Dropout())], 3, 0.0, 1.0),
+    ]
+    for models, passes, score, confidence in cases:
+        scored = score_items(models, view(), examples(4).items, np.arange(4), acquisition, 3, passes)
+        assert scored.score == pytest.approx([score] * 4, abs=1e-6)
+        assert scored.confidence == pytest.approx([confidence] * 4, abs=1e-6)
+        assert scored.proposal.tolist() == [0] * 4
+
+
+@pytest.mark.parametrize("acquisition", ["entropy", "margin", "least_confidence"])
+def test_a_mean_that_is_sure_of_one_class_has_the_score_zero(acquisition) -> None:
+    models = [telling([1.0, 0.0, 0.0]), telling([1.0, 0.0, 0.0])]
+    scored = score_items(models, view(), examples(4).items, np.arange(4), acquisition, 3)
+    assert scored.score.tolist() == [0.0] * 4

@@ -10,7 +10,16 @@ _STAGES = {"select", "label", "train", "infer", "policy"}
 _SHARED = {"models", "datasets", "cost"}
 _FORBIDDEN = {"prefect", "mlflow", "dvc", "flows"}
 #: Modules of tasks/ on which everything else may stand.
-_BOTTOM = {"tasks.config", "tasks.errors", "tasks.files", "tasks.seeds", "tasks.progress", "tasks.registry"}
+_BOTTOM = {
+    "tasks.config",
+    "tasks.errors",
+    "tasks.files",
+    "tasks.gumbel",
+    "tasks.order",
+    "tasks.progress",
+    "tasks.registry",
+    "tasks.seeds",
+}
 
 
 def imported(path: Path) -> set[str]:
@@ -34,6 +43,18 @@ def test_bottom_modules_import_only_each_other(name: str) -> None:
     path = Path(name.replace(".", "/") + ".py")
     ours = {module for module in imported(path) if module.startswith("tasks.")}
     assert all(any(module == bottom or module.startswith(f"{bottom}.") for bottom in _BOTTOM) for module in ours)
+
+
+def test_the_acquisition_cache_stands_below_the_stages_that_share_it() -> None:
+    below = ("tasks.errors", "tasks.files", "tasks.datasets.tables")
+    ours = {module for module in imported(Path("tasks/cache.py")) if module.startswith("tasks.")}
+    assert {module for module in ours if not f"{module}.".startswith(tuple(f"{name}." for name in below))} == set()
+
+
+def test_comparisons_stand_above_all_else_in_tasks() -> None:
+    others = [path for path in Path("tasks").rglob("*.py") if path.parent.name != "compare"]
+    found = {str(path): "compare" in packages(path) for path in others}
+    assert [path for path, imports in found.items() if imports] == []
 
 
 def packages(path: Path) -> set[str]:

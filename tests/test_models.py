@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save
@@ -10,8 +11,9 @@ from torch import nn
 from tasks import files
 from tasks.errors import ConfigError, DataError
 from tasks.models import ceal_cnn, device, linear, resnet18, stored, vgg11_bn
+from tasks.models.features import feature_batches
 from tasks.models.half_dropout import HalfDropout
-from tests.model_helpers import view
+from tests.model_helpers import examples, view
 
 
 @pytest.mark.parametrize("build", [linear.build, ceal_cnn.build, resnet18.build])
@@ -178,3 +180,21 @@ def test_lost_members_are_refused(ensemble) -> None:
     (ensemble / "model.safetensors").unlink()
     with pytest.raises(DataError, match=r"model\.safetensors: missing; restore it"):
         stored.read(ensemble, torch.device("cpu"))
+
+
+def test_features_are_what_the_last_linear_layer_is_given() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    items, rows = examples(7).items, np.array([4, 0, 6])
+    parts = list(feature_batches(model, items, rows, view(), 2))
+    with torch.no_grad():
+        expected = model[:3]((torch.from_numpy(items[rows]) / 255 - 0.4) / 0.3)
+    assert [start for start, _ in parts] == [0, 2]
+    np.testing.assert_allclose(np.concatenate([part for _, part in parts]), expected, atol=1e-5)
+
+
+def test_a_model_without_a_linear_layer_has_no_features() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 3, 8), nn.Flatten())
+    with pytest.raises(
+        ConfigError, match=r"infer\.scope: the model Sequential has no linear layer .* leave clusters out"
+    ):
+        next(feature_batches(model, examples(2).items, np.arange(2), view(), 2))

@@ -27,6 +27,7 @@ class Usage:
     label_price: float = 0.0
     record_epochs: int = 0
     items_scored: int = 0
+    #: Of one item each; where dropout is left on, a pass may be of what follows the first dropout alone.
     forward_passes: int = 0
     wall_s: float = 0.0
     cpu_s: float = 0.0

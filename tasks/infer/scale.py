@@ -36,7 +36,7 @@ def rank(values: Floats) -> Floats:
     """(ascending rank - 0.5) / N in (0, 1), equal values sharing the mean of their ranks.
 
     Values and positions are packed into one array of 64-bit integers and sorted together, which is quicker than
-    ``argsort`` and takes less room. b = ceil(log2 N) bits go to the position; the others hold the value's
+    ``argsort`` and takes less room; O(N log N). b = ceil(log2 N) bits go to the position; the others hold the value's
     floating-point bits, counted from the smallest value. Where these do not fit, the lowest bits are left out, and
     values that differ in no other bit share a rank: for values in [0, 1] this never happens at a relative difference
     above 2^(b-54), which is 2^-30 at ten million items.

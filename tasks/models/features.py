@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from tasks.errors import ConfigError
 from tasks.models.forward import log_probability_batches
 from tasks.models.view import View
 
@@ -16,10 +17,21 @@ def feature_batches(
 ) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """The input of the model's last linear layer, batch by batch, in the order of ``rows``.
 
+    The last is the one that is defined last, which in a model of ours is also the one that is called last.
+
     Yields:
         The position in ``rows`` of the batch's first item, and float32 (batch, features).
+
+    Raises:
+        ConfigError: the model has no linear layer.
     """
-    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ConfigError(
+            f"infer.scope: the model {type(model).__name__} has no linear layer whose input could be clustered; leave "
+            "clusters out, or take another train.model"
+        )
+    last = linear[-1]
     seen: list[Tensor] = []
     handle = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     try:

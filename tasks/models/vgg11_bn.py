@@ -20,7 +20,8 @@ def build(shape: tuple[int, ...], classes: int) -> nn.Module:
         ConfigError: the items are not images, or have a side below 32 px.
 
     Source: Simonyan & Zisserman, Very Deep Convolutional Networks, ICLR 2015, table 1, column A; the head is that of
-    the code published with CEAL, arXiv 2401.07639. Normalisation and initial weights are those of torchvision.
+    the code published with CEAL, arXiv 2401.07639. Normalisation and the convolutions' initial weights are those of
+    torchvision; the linear layers have PyTorch's.
     """
     channels, _, _ = image_shape("vgg11_bn", shape, smallest=32)
     return nn.Sequential(

@@ -40,6 +40,7 @@ def narrow(known: Known, among: Positions, settings: dict[str, Any], seed: np.ra
     A value is the cached one on ``scale``, taken among the scored items of ``among``, plus ``stale_bonus`` for each
     round since it was computed. Items never scored count as the highest value of the scale, computed before the first
     round. Kept under ``"candidates"``, and the uniformly drawn share ``explore`` of the size under ``"explore"``.
+    O(N log N) by the sort of ``scale: rank``; all else is O(N) and a sort of those drawn.
 
     Args:
         settings: size, ratio (one of them None), temperature, power, scale, explore, stale_bonus.
