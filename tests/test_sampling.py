@@ -1,12 +1,20 @@
 """Several predictions of each item, in parts that keep memory bounded."""
 
+import weakref
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tasks.errors import ConfigError
+from tasks.infer import sampling
 from tasks.infer.disagreement import bald
+from tasks.infer.dropout import evaluating
 from tasks.infer.sampling import Budget, Passes, sample_batches
 from tasks.models import ceal_cnn, linear
 from tasks.models.forward import log_probabilities
@@ -167,3 +175,259 @@ def test_several_passes_without_dropout_are_refused_with_a_way_out(items) -> Non
     with pytest.raises(ConfigError, match=r"infer\.passes: the model \w+ has no dropout.*train\.members") as refusal:
         list(sample_batches([linear.build((1, 8, 8), CLASSES)], items, np.arange(7), view(), 2, 10))
     assert "\n" not in str(refusal.value)
+
+
+class Weights(nn.Module):
+    """Drops its weights, and its units with a rate of their own."""
+
+    def __init__(self, units: float = 0.0) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 6), nn.Linear(6, CLASSES)
+        self.drop, self.units = nn.Dropout(0.5), nn.Dropout(units)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(self.units(self.first(x)), self.drop(self.last.weight), self.last.bias)
+
+
+class Mixed(Weights):
+    """Drops weights, and nearly no units."""
+
+    def __init__(self) -> None:
+        super().__init__(1e-3)
+
+
+class FlowingWeights(Weights):
+    """Its control flow depends on values, which symbolic tracing cannot follow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.isfinite().all() else -x)
+
+
+class Positions(nn.Module):
+    """Drops a parameter, of which it takes as much as the input is wide."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift, self.drop, self.last = nn.Parameter(torch.ones(9)), nn.Dropout(0.5), nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x + self.drop(self.shift[: x.size(1)]))
+
+
+class Locked(nn.Dropout):
+    """One mask for all rows of a call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.empty_like(x[:1]).bernoulli_(0.5) * 2 if self.training else x
+
+
+class Hidden(Locked):
+    """Draws where no mode sees it, as compiled code does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch._C.DisableTorchFunction():
+            return super().forward(x)
+
+
+class Noisy(nn.Module):
+    """Adds noise before its dropout, which drops nearly nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.drop, self.last = nn.Linear(8, 6), nn.Dropout(1e-3), nn.Linear(6, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.drop(self.noisy(self.first(x))))
+
+    def noisy(self, h: Tensor) -> Tensor:
+        return h + torch.randn_like(h)
+
+
+class Dropping(Noisy):
+    """Calls dropout as a function before its dropout module."""
+
+    def noisy(self, h: Tensor) -> Tensor:
+        return torch.dropout(h, 0.5, True)
+
+
+class Private(nn.Module):
+    """Adds noise of a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.randn(x.shape, generator=self.generator)
+
+
+def locked() -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 6), Locked(), nn.Linear(6, CLASSES))
+
+
+def hidden() -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 6), Hidden(), nn.Linear(6, CLASSES))
+
+
+def unseen() -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 6), Private(), nn.Dropout(1e-9), nn.Linear(6, CLASSES))
+
+
+def transformer() -> nn.Module:
+    layer = nn.TransformerEncoderLayer(4, 2, 6, dropout=0.5, batch_first=True)
+    return nn.Sequential(nn.Unflatten(1, (2, 4)), layer, nn.Flatten(), nn.Linear(8, CLASSES))
+
+
+def attention() -> nn.Module:
+    """Random in its attention alone."""
+    model = transformer()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+class Recurrent(nn.Module):
+    """Drops between its recurrent layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units = nn.GRU(4, CLASSES, num_layers=2, dropout=0.5, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.units(x.view(-1, 2, 4))[0][:, -1]
+
+
+SHARING = [Weights, Mixed, FlowingWeights, Positions, locked, hidden]
+RANDOM = [*SHARING, Noisy, Dropping, unseen, transformer, attention, Recurrent]
+TOY = Budget(2**20, 2**20)
+
+
+def drawn(model: nn.Module, passes: int, batch: Tensor, budget: Budget = TOY) -> Tensor:
+    """All outputs, (passes, n, classes), of a batch whose items are not taken apart."""
+    with torch.inference_mode():
+        return torch.cat([outputs for _, outputs in Passes(model, passes, budget).outputs(batch)])
+
+
+def looped(model: nn.Module, passes: int, batch: Tensor) -> Tensor:
+    with torch.inference_mode(), evaluating(model, drawing=True):
+        return torch.stack([model(batch) for _ in range(passes)])
+
+
+@pytest.mark.parametrize("make", RANDOM)
+@torch.no_grad()
+def test_passes_vary_as_repeats_of_the_whole_network_do_wherever_the_randomness_lies(make) -> None:
+    torch.manual_seed(5)
+    model, batch = make(), torch.randn(3, 8)
+    ours, theirs = drawn(model, 500, batch), looped(model, 500, batch)
+    assert (theirs.std(dim=0) > 0.05).any()
+    torch.testing.assert_close(ours.std(dim=0), theirs.std(dim=0), rtol=0.16, atol=0.01)
+    assert ((ours.mean(dim=0) - theirs.mean(dim=0)).abs() < theirs.std(dim=0).max() / 5).all()
+
+
+@pytest.mark.parametrize("make", RANDOM)
+def test_the_passes_of_an_item_are_independent(make) -> None:
+    torch.manual_seed(6)
+    model, batch = make(), torch.randn(1, 8)
+    spread = looped(model, 400, batch).var(dim=0).clamp_min(1e-9)
+    means = torch.stack([drawn(model, 16, batch).mean(dim=0) for _ in range(40)])
+    # 40 means of 16 independent passes vary by a 16th, give or take; of 16 equal passes, 16 times as much.
+    assert (16 * means.var(dim=0) / spread).mean() < 2.5
+
+
+@pytest.mark.parametrize("make", SHARING)
+def test_what_is_dropped_for_all_rows_at_once_is_drawn_for_each_pass(make) -> None:
+    torch.manual_seed(6)
+    outputs = drawn(make(), 64, torch.randn(1, 8))
+    pairs = (outputs.unsqueeze(0) == outputs.unsqueeze(1)).all(dim=-1).double().mean()
+    assert pairs < 0.1
+
+
+@pytest.mark.parametrize(("make", "expected"), [(dropping, [42]), (Sized, [7] * 6)])
+def test_passes_share_a_call_only_where_that_is_known_to_be_right(make, expected) -> None:
+    model = make()
+    assert rows_per_call(Passes(model, 6, TOY), list(model.modules())[-1], torch.randn(7, 1, 8, 8)) == expected
+
+
+def test_weights_dropped_behind_a_layer_leave_that_to_run_once() -> None:
+    model = Weights(0.5)
+    assert rows_per_call(Passes(model, 6, TOY), model.first, torch.randn(7, 8)) == [7]
+
+
+def test_a_collapsed_network_is_no_error() -> None:
+    model = nn.Sequential(nn.Linear(8, 6), nn.Dropout(0.5), nn.Linear(6, CLASSES))
+    nn.init.zeros_(model[2].weight)
+    outputs = drawn(model, 6, torch.randn(7, 8))
+    assert outputs.shape == (6, 7, CLASSES)
+    assert torch.equal(outputs, model[2].bias.detach().expand_as(outputs))
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_fast_path_of_transformers_is_left_as_it_was(before) -> None:
+    model, seen = transformer(), []
+    model[-1].register_forward_pre_hook(lambda *_: seen.append(torch.backends.mha.get_fastpath_enabled()))
+    fast = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(before)
+        drawn(model, 3, torch.randn(2, 8))
+        assert torch.backends.mha.get_fastpath_enabled() == before
+        assert not any(seen)
+        drawn(model, 1, torch.randn(2, 8))
+        assert seen[-1] == before
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def test_the_look_at_the_model_leaves_the_random_numbers_as_they_were() -> None:
+    model, batch = dropping(), torch.randn(3, 1, 8, 8)
+    passes = Passes(model, 6, TOY)
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        (_, first), *_ = passes.outputs(batch)
+        torch.manual_seed(0)
+        (_, again), *_ = passes.outputs(batch)
+    assert torch.equal(first, again)
+
+
+class Live(TorchDispatchMode):
+    """Bytes of the largest tensor made in the block, and of all those alive at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = self.peak = self._live = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, tuple | list) else (result,):
+            if isinstance(value, Tensor):
+                self._count(value.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        place, size = storage._cdata, storage.nbytes()
+        if place not in self._known:
+            self._known.add(place)
+            self._live += size
+            weakref.finalize(storage, self._freed, place, size)
+            self.largest, self.peak = max(self.largest, size), max(self.peak, self._live)
+
+    def _freed(self, place: int, size: int) -> None:
+        self._known.discard(place)
+        self._live -= size
+
+
+def test_memory_does_not_grow_with_the_number_of_passes(monkeypatch) -> None:
+    monkeypatch.setitem(sampling._BUDGETS, "cpu", Budget(2**14, 2**13))
+    images = np.random.default_rng(0).integers(0, 256, (16, 1, 8, 8)).astype(np.uint8)
+    model, seen = dropping(), []
+    for passes in (8, 512):
+        with Live() as live:
+            list(sample_batches([model], images, np.arange(16), view(), passes, 16))
+        seen.append(live)
+    few, many = seen
+    assert many.largest == pytest.approx(few.largest, rel=0.05)
+    assert many.largest < 1.1 * 2**13
+    assert many.peak == pytest.approx(few.peak, rel=0.05)

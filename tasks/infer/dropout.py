@@ -1,7 +1,13 @@
 """What of a network dropout makes random, so that repeated passes repeat only that.
 
-A network is cut, on its traced graph, into a prefix that no dropout reaches and a suffix, which takes many passes in
-one call. That gives the distribution of whole-network repeats, and with the same masks the same values.
+A network is cut, on its traced graph, into a prefix that no dropout reaches and a suffix, which can take many passes
+in one call. That gives the distribution of whole-network repeats, and with the same masks the same values, where
+
+- the prefix draws no random numbers, which its graph does not show of all that can be called, and
+- the suffix, if it takes several passes in one call, draws anew for each of its rows: dropout of a weight, say, draws
+  one mask for the whole call.
+
+Whoever runs the two parts has to see to it, as ``tasks.infer.sampling`` does.
 
 Source: Gal & Ghahramani, Dropout as a Bayesian Approximation, ICML 2016, section 4 (the passes).
 """
@@ -14,6 +20,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.nn.modules.dropout import _DropoutNd
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from tasks.models.half_dropout import BITS, HalfDropout, half_factors
 
@@ -27,23 +34,35 @@ _RELUS = {torch.relu, torch.relu_, functional.relu, functional.relu_, "relu", "r
 
 
 def has_dropout(model: nn.Module) -> bool:
-    """Whether the model has a dropout module that drops anything; it may be on any device, meta included."""
+    """Whether a module of the model drops anything; it may be on any device, meta included.
+
+    What counts is PyTorch's dropout modules and this project's, and the attention and recurrent modules that have a
+    dropout of their own; not dropout that a ``forward`` calls as a function.
+    """
     return any(_active(module) for module in model.modules())
 
 
 def _active(module: nn.Module) -> bool:
+    if isinstance(module, nn.MultiheadAttention):
+        return bool(module.dropout > 0)
+    if isinstance(module, nn.RNNBase):
+        return module.dropout > 0 and module.num_layers > 1
     return isinstance(module, HalfDropout) or (isinstance(module, _DropoutNd) and module.p > 0)
 
 
 @contextmanager
 def evaluating(model: nn.Module, drawing: bool = False) -> Iterator[None]:
-    """Evaluation mode, for the block only; ``drawing`` puts the dropout modules into training mode."""
+    """Evaluation mode, for the block only; ``drawing`` puts the modules that drop into training mode."""
     before = [(module, module.training) for module in model.modules()]
+    fast = torch.backends.mha.get_fastpath_enabled()
     try:
         for module, _ in before:
             module.training = drawing and _active(module)
+        # A Transformer layer in evaluation mode would be run by one fused function, which leaves its dropouts out.
+        torch.backends.mha.set_fastpath_enabled(fast and not drawing)
         yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for module, mode in before:
             module.training = mode
 
@@ -56,14 +75,17 @@ class Cut:
     prefix: Callable[[Tensor], Sequence[Tensor]]
     #: From a number of repeats and these values to outputs of repeats * items rows, the items varying fastest.
     suffix: Callable[..., Tensor]
+    #: Whether nothing is known of what the suffix draws, so that each repeat has to be a call of its own.
+    whole: bool = False
 
 
 def cut(model: nn.Module) -> Cut:
     """Cut before the first dropouts; a model that cannot be traced, or taken apart safely, is repeated as a whole.
 
     Dropout that a ``forward`` calls as a function with ``training=self.training`` is off, as in evaluation mode. The
-    suffix is right only if the values that it reads have as many rows as there are items, which is seen by running
-    the prefix; otherwise use ``uncut``.
+    cut is right only if the prefix draws no random numbers and the values that it gives have as many rows as there
+    are items, which is seen by running it; otherwise use ``uncut``. Several repeats in one call of the suffix are
+    right only if it draws anew for each row, which is seen by running it, too.
 
     Args:
         model: takes one batch, items first, and returns one tensor, items first.
@@ -73,8 +95,8 @@ def cut(model: nn.Module) -> Cut:
 
 
 def uncut(model: nn.Module) -> Cut:
-    """The whole network as the suffix, which is right for every model."""
-    return Cut(lambda batch: (batch,), lambda repeats, batch: model(_repeated(batch, repeats)))
+    """The whole network as the suffix, which one repeat at a time is right for every model."""
+    return Cut(lambda batch: (batch,), lambda repeats, batch: model(_repeated(batch, repeats)), whole=True)
 
 
 def unrepeated(model: nn.Module) -> Cut:
@@ -237,6 +259,10 @@ def half_dropped(value: Tensor, repeats: int) -> Tensor:
     Returns:
         (repeats * n, …), items varying fastest, laid out in memory as ``value`` is.
     """
+    # To whoever watches the functions called, this is one, as dropout is: a word of random bits may serve two rows.
+    if has_torch_function_unary(value):
+        dropped: Tensor = handle_torch_function(half_dropped, (value,), value, repeats)
+        return dropped
     if value.device.type != "cpu" or value.dtype not in BITS:
         return functional.dropout(_repeated(value, repeats), 0.5)
     units = value.numel()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,20 @@ def _samples(predictors: Sequence["Passes"], batch: Tensor) -> Samples:
 
 
 class Passes:
-    """Passes through one model, with dropout left on if there are several and all else in evaluation mode."""
+    """Passes through one model, with dropout left on if there are several and all else in evaluation mode.
+
+    A look at the model on the first batch says how it is run:
+
+    - What no dropout reaches is run once for all passes, unless it draws random numbers itself.
+    - One call takes several passes if everything that draws random numbers in it draws more for more rows. Otherwise,
+      as where a weight is dropped, and where the model cannot be traced, each pass is a call of its own.
+    - If all passes over the first batch are equal but for rounding, each pass is a call of the whole model. That is no
+      error, as a network may have collapsed, but some randomness may have been taken for fixed.
+
+    Random numbers are seen where they come from PyTorch's default generators. Unseen are those of other generators
+    (unless all passes are equal for them), and a mask that is shared by the rows of what is dropped although the result
+    has an item axis, such as that of ``nn.Dropout1d`` on (features, items).
+    """
 
     def __init__(self, model: nn.Module, passes: int, budget: Budget | None = None) -> None:
         """Check that the passes can differ.
@@ -106,7 +120,10 @@ class Passes:
             The position in the batch of the part's first item, and the outputs (k, items of the part, *output). Every
             item gets K passes in all.
         """
-        plan = self._plan = self._plan or self._planned(batch[:1])
+        plan = self._plan = self._plan or self._planned(batch)
+        yield from self._drawn(plan, batch)
+
+    def _drawn(self, plan: "_Plan", batch: Tensor) -> Iterator[tuple[int, Tensor]]:
         for start in range(0, len(batch), plan.items):
             with evaluating(self._model, drawing=self._passes > 1):
                 values = plan.network.prefix(batch[start : start + plan.items])
@@ -114,7 +131,7 @@ class Passes:
                 yield start + first, outputs
 
     def _repeated(self, plan: "_Plan", values: Sequence[Tensor]) -> Iterator[tuple[int, Tensor]]:
-        at_once = min(self._passes, plan.rows)
+        at_once = min(self._passes, plan.repeats)
         # All passes of a few items, so that these stay in the cache; some passes of one item where there are many.
         items = plan.rows // at_once
         for first in range(0, len(values[0]), items):
@@ -125,17 +142,40 @@ class Passes:
                     outputs = plan.network.suffix(repeats, *part)
                 yield first, outputs.reshape(repeats, -1, *outputs.shape[1:])
 
-    def _planned(self, item: Tensor) -> "_Plan":
-        budget = self._budget or _BUDGETS[item.device.type]
+    def _planned(self, batch: Tensor) -> "_Plan":
+        item = batch[:1]
         # What is drawn for a look at the model shall not change what is drawn for the predictions.
-        devices = [item.device] if item.is_cuda else []
-        with torch.random.fork_rng(devices), evaluating(self._model, drawing=self._passes > 1):
-            network = cut(self._model) if self._passes > 1 else unrepeated(self._model)
-            (one, two), item_bytes = _tried(lambda count: network.prefix(torch.cat([item] * count)))
-            if not all(_by_items(*pair) for pair in zip(one, two, strict=True)):
-                network, one, item_bytes = uncut(self._model), (item,), 1
-            _, row_bytes = _tried(lambda count: network.suffix(count, *one))
-            return _Plan(network, max(1, budget.prefix // item_bytes), max(1, budget.suffix // row_bytes))
+        with torch.random.fork_rng([item.device] if item.is_cuda else []):
+            if self._passes == 1:
+                return self._measured(unrepeated(self._model), item)
+            plan = self._measured(cut(self._model), item)
+            # One item nearly always tells, so that only a suspicion costs a batch.
+            if all(self._all_equal(plan, looked_at) for looked_at in (item, batch)):
+                plan = self._measured(uncut(self._model), item)
+            return plan
+
+    def _measured(self, network: Cut, item: Tensor) -> "_Plan":
+        budget = self._budget or _BUDGETS[item.device.type]
+        with evaluating(self._model, drawing=self._passes > 1):
+            prefix = _tried(lambda count: network.prefix(torch.cat([item] * count)), item.device)
+            by_items = all(_by_items(*values) for values in zip(prefix.one, prefix.two, strict=True))
+            if not network.whole and (prefix.draws or not by_items):
+                return self._measured(uncut(self._model), item)
+            suffix = _tried(lambda count: network.suffix(count, *prefix.one), item.device)
+        items, rows = max(1, budget.prefix // prefix.row_bytes), max(1, budget.suffix // suffix.row_bytes)
+        return _Plan(network, items, rows, rows if suffix.draws_by_rows and not network.whole else 1)
+
+    def _all_equal(self, plan: "_Plan", batch: Tensor) -> bool:
+        """Whether each item's passes are equal but for rounding; the first difference ends the search."""
+        current, one = -1, torch.empty(0)
+        for first, outputs in self._drawn(plan, batch):
+            if first != current:
+                current, one = first, outputs[:1]
+            # Equal rows of a product of matrices may differ in their last bits, by their places in it.
+            rounding = 8 * torch.finfo(outputs.dtype).eps * one.abs().max()
+            if not bool(((outputs - one).abs() <= rounding).all()):
+                return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -145,6 +185,44 @@ class _Plan:
     items: int
     #: Rows in one call of the suffix.
     rows: int
+    #: Passes in one call of the suffix.
+    repeats: int
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What came of trying one part of a network with 1 and 2 rows."""
+
+    #: What it gives for 1 row and for 2.
+    one: Any
+    two: Any
+    #: What a row adds to the largest value made on the way.
+    row_bytes: int
+    #: Whether random numbers were drawn.
+    draws: bool
+    #: Whether they were, and everything that drew gave more for 2 rows.
+    draws_by_rows: bool
+
+
+def _tried(work: Callable[[int], Any], device: torch.device) -> _Trial:
+    (one, first), (two, second) = (_watched(work, count, device) for count in (1, 2))
+    # The difference leaves out what does not grow, such as a parameter that was scaled.
+    added = (after - before for before, after in zip(first.bytes, second.bytes, strict=False))
+    drawn = list(zip_longest(first.drawn, second.drawn, fillvalue=0))
+    return _Trial(
+        one,
+        two,
+        row_bytes=max([1, *added]),
+        draws=bool(drawn),
+        draws_by_rows=bool(drawn) and all(0 < before < after for before, after in drawn),
+    )
+
+
+def _watched(work: Callable[[int], Any], count: int, device: torch.device) -> tuple[Any, "_Watch"]:
+    with _Watch(device) as watch:
+        result = work(count)
+    watch.note(0)
+    return result, watch
 
 
 def _by_items(one: Any, two: Any) -> bool:
@@ -154,29 +232,35 @@ def _by_items(one: Any, two: Any) -> bool:
     return one.shape[:1] == (1,) and two.shape == (2, *one.shape[1:])
 
 
-def _tried(work: Callable[[int], Any]) -> tuple[list[Any], int]:
-    """What ``work`` gives for 1 and 2 rows, and the bytes that a row adds to the largest value made on the way."""
-    results, sizes = [], []
-    for count in (1, 2):
-        with _Sizes() as made:
-            results.append(work(count))
-        sizes.append(made.bytes)
-    # The difference leaves out what does not grow, such as a parameter that was scaled.
-    added = (second - first for first, second in zip(*sizes, strict=False))
-    return results, max([1, *added])
+class _Watch(TorchFunctionMode):
+    """The sizes of the tensors that the functions called in the block return, and which of them draw at random."""
 
-
-class _Sizes(TorchFunctionMode):
-    """The sizes of the tensors that the functions called in the block return."""
-
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.bytes: list[int] = []
+        #: Those of functions that drew from the default generators; 0 for what drew out of sight, as scripted code.
+        self.drawn: list[int] = []
+        self._device = device
+        self._state = self._generators()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        self.note(0)
         result = func(*args, **(kwargs or {}))
         made = result if isinstance(result, tuple) else (result,)
         self.bytes.append(sum(value.nbytes for value in made if isinstance(value, Tensor)))
+        self.note(self.bytes[-1])
         return result
+
+    def note(self, size: int) -> None:
+        """Keep ``size`` if random numbers were drawn since the last call."""
+        before, self._state = self._state, self._generators()
+        if self._state != before:
+            self.drawn.append(size)
+
+    def _generators(self) -> list[bytes]:
+        states = [torch.get_rng_state()]
+        if self._device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self._device))
+        return [state.numpy().tobytes() for state in states]
