@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -25,16 +27,25 @@ def command(root: Path, port: int) -> list[str]:
     return [str(Path(sys.executable).parent / "frugal"), "ui", "--workspace", str(root), "--port", str(port)]
 
 
+@contextmanager
+def ending(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """End a process with the block: one that a failed assertion leaves alone would be waited for."""
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+
+
 def test_pages_are_served_on_this_machine_and_end_with_the_command(
     made: Path, tmp_path: Path, prefect_server: str
 ) -> None:
     root, port = shutil.copytree(made, tmp_path / "w", symlinks=True), free_port()
     environment = {**os.environ, "PREFECT_API_URL": prefect_server}
-    with subprocess.Popen(command(root, port), stdout=subprocess.PIPE, text=True, env=environment) as ui:
+    with subprocess.Popen(command(root, port), stdout=subprocess.PIPE, text=True, env=environment) as ui, ending(ui):
         assert ui.stdout is not None
         assert ui.stdout.readline() == f"Prefect: {prefect_server} (PREFECT_API_URL)\n"
         assert ui.stdout.readline() == f"MLflow: http://127.0.0.1:{port}\n"
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=120) as page:
             assert "MLflow" in page.read().decode()
         family = psutil.Process(ui.pid).children(recursive=True)
         listening = {connection.laddr.ip for child in family for connection in child.net_connections("tcp4")}
