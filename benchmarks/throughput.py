@@ -24,7 +24,6 @@ from torch.nn import functional
 from benchmarks import harness
 from tasks.config import TrainConfig
 from tasks.infer.scoring import score_items
-from tasks.infer.uncertainty import entropy
 from tasks.models import ceal_cnn, device, resnet18
 from tasks.models.view import View
 from tasks.train.examples import Examples
@@ -84,7 +83,7 @@ def measure(name: str, on: torch.device, train_images: int, infer_images: int, r
         on,
     )
     scoring = compare(
-        lambda: score_items(model, view, items, rows, entropy, INFER_BATCH),
+        lambda: score_items([model], view, items, rows, "entropy", INFER_BATCH),
         lambda: bare_scoring(model, floats[:infer_images], view),
         infer_images,
         repeats,
