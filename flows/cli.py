@@ -211,6 +211,101 @@ def ui(port: int, prefect_port: int, root: Path) -> None:
     serve(find_workspace(root), port, prefect_port)
 
 
+@main.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--conf", help="A configuration whose policies are replayed (default: each loop's own).")
+@click.option(
+    "--value-per-point",
+    type=click.FloatRange(min=0, min_open=True),
+    help="What a percentage point of accuracy is worth, in the currency of the prices.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The folder for tables and picture (default: replay/).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@_workspace
+def replay(
+    runs: tuple[str, ...],
+    conf: str | None,
+    value_per_point: float | None,
+    out: Path | None,
+    as_json: bool,
+    root: Path,
+) -> None:
+    """Say where each stopping policy would have ended recorded loops, what it would have saved, and what lost.
+
+    RUN is a workspace, a comparison's folder, a CSV file of curves, or the name or id of a loop in MLflow; without one
+    it is this workspace's loop.
+
+    \b
+    Example: frugal replay comparisons/entropy-vs-random --value-per-point 20
+    """
+    from flows.console import show_replay
+    from flows.replay import replay as replay_runs
+
+    found, paths = replay_runs(root, runs, conf, value_per_point, out)
+    if as_json:
+        import json
+
+        click.echo(json.dumps({**found.plain(), "files": [str(path) for path in paths]}, indent=2))
+        return
+    show_replay(found)
+    for path in paths:
+        click.echo(path)
+
+
+@main.command()
+@click.argument("arguments", nargs=-1, metavar="[CONF] [KEY=VALUE]...")
+@click.option("--compare", is_flag=True, help="Loop sizes, retrain modes and scopes side by side.")
+@click.option(
+    "--figures", type=click.Path(path_type=Path), metavar="DIR", help="Write the four figures on compute to DIR."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@_workspace
+def plan(arguments: tuple[str, ...], compare: bool, figures: Path | None, as_json: bool, root: Path) -> None:
+    """Say what a loop will use and cost before it is begun: labels, record-epochs, items, passes, hours, money.
+
+    Trains nothing but for a few timed steps, whose rates are kept in data/calibration.json. Without CONF it is the
+    workspace's loop, or conf/digits.yaml.
+
+    \b
+    Example: frugal plan conf/mnist.yaml --compare loop.query_size=200
+    """
+    from flows import plan as planning
+    from tasks.rounds import find_workspace
+
+    planned, others = planning.forecast(find_workspace(root), *_split(arguments), compare)
+    paths = planning.pictures(figures) if figures is not None else []
+    if as_json:
+        import json
+
+        plain = {"plan": planned.plain(), "alternatives": [other.plain() for other in others]}
+        click.echo(json.dumps({**plain, "files": [str(path) for path in paths]}, indent=2))
+        return
+    from flows.console_plan import show
+
+    show(planned, others)
+    for path in paths:
+        click.echo(path)
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write into (default: report/).")
+@_workspace
+def report(out: Path | None, root: Path) -> None:
+    """Write one web page on the loop, and its figures: gain for cost, bill, forecasts, decisions, selected items.
+
+    The page, report.html, needs nothing beside it and no network.
+
+    \b
+    Example: frugal report --out /tmp/report
+    """
+    from tasks.report.run import write
+    from tasks.rounds import find_workspace
+
+    workspace = find_workspace(root)
+    for path in write(workspace, out or workspace.root / "report"):
+        click.echo(path)
+
+
 def _split(arguments: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     """A leading CONF, if there is one, and the overrides."""
     if arguments and "=" not in arguments[0]:

@@ -11,6 +11,9 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from tasks.compare.summary import Row
+    from tasks.replay.results import Mean
+    from tasks.replay.results import Row as Stop
+    from tasks.replay.run import Replay
 
 #: Progress and remarks; results that a script may read go to standard output by click.echo.
 screen = Console(stderr=True, highlight=False, markup=False)
@@ -77,7 +80,7 @@ def rounds_table(status: dict[str, Any]) -> Table:
         table.add_column(column, justify="right")
     for outcome in status["rounds"]:
         table.add_row(
-            f"{outcome['round']:03d}",
+            f"{outcome['round']:03d}{', then anew' if outcome['restarted'] else ''}",
             str(outcome["labels"]),
             f"{outcome['accuracy']:.4f}",
             str(outcome["items_scored"]),
@@ -124,6 +127,13 @@ def show_comparison(name: str, rows: Sequence["Row"], currency: str) -> None:
     Console(highlight=False, markup=False).print(comparison_table(name, rows, currency))
 
 
+def _bill_line(status: dict[str, Any]) -> str:
+    """The bill by its lines, and what of it went into false starts."""
+    lines = ", ".join(f"{name} {money:.2f}" for name, money in status["bill"].items())
+    wasted = f"; {status['wasted']:.2f} of it before the loop began anew" if status["wasted"] else ""
+    return f"bill ({status['currency']}): {lines}{wasted}"
+
+
 def show_status(status: dict[str, Any]) -> None:
     """Print the table of rounds, why the loop stands where it stands, and the next command to type."""
     out = Console(highlight=False, markup=False)
@@ -131,8 +141,100 @@ def show_status(status: dict[str, Any]) -> None:
         out.print(rounds_table(status))
     else:
         out.print(f"state: {status['state']}; no round is trained yet")
+    if status.get("bill"):
+        out.print(_bill_line(status), soft_wrap=True)
     if (decision := status.get("decision")) and decision["action"] != "continue":
         out.print(f"{decision['action']}: {decision['reason']}", soft_wrap=True)
     if status["waits_for"]:
         out.print(f"waits for {status['waits_for']}", soft_wrap=True)
     out.print(f"next: {status['next']}", soft_wrap=True)
+
+
+def stops_table(found: "Replay") -> Table:
+    """Where each policy would have stopped one curve, what it would have saved and what lost."""
+    table = _policies_table(f"{found.recordings[0].name}: where each policy would have stopped", found.currency)
+    for column in ("round", "labels", "accu-\nracy", "money"):
+        table.add_column(column, justify="right", no_wrap=True)
+    _add_savings(table)
+    for row in found.rows:
+        if row.round is not None:
+            table.add_row(
+                row.rule,
+                f"{row.round:03d}",
+                f"{row.labels}",
+                f"{row.accuracy:.4f}",
+                _number(row.money, 2),
+                *_savings(row),
+                _number(row.points_lost, 2),
+                _number(row.regret, 2),
+            )
+    return table
+
+
+def means_table(found: "Replay") -> Table:
+    """What each policy would have saved and lost over several curves, on average."""
+    table = _policies_table(f"{len(found.recordings)} curves: mean ± half of its 95 % interval", found.currency)
+    for column in ("curves", "ended\nearlier"):
+        table.add_column(column, justify="right", no_wrap=True)
+    _add_savings(table)
+    for mean in found.means:
+        table.add_row(
+            mean.rule,
+            str(mean.n),
+            str(mean.stopped) if mean.n else "",
+            *_savings(mean),
+            _spread(mean.points_lost, mean.points_lost_ci95),
+            _spread(mean.regret, mean.regret_ci95),
+        )
+    return table
+
+
+def _policies_table(title: str, currency: str) -> Table:
+    caption = f"money in {currency}; saved: against running to the end"
+    # Eighty columns are narrow for ten figures: no frame.
+    table = Table(title=title, caption=caption, pad_edge=False, box=None, header_style="bold underline")
+    table.add_column("policy", overflow="fold")
+    return table
+
+
+def _add_savings(table: Table) -> None:
+    for column in ("saved\nlabels", "saved\ndev-h", "saved\nmoney", "points\nlost", "regret"):
+        table.add_column(column, justify="right", no_wrap=True)
+
+
+def _savings(row: "Stop | Mean") -> tuple[str, str, str]:
+    return _number(row.saved_labels, 0), _number(row.saved_device_hours, 4), _number(row.saved_money, 2)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:z.{digits}f}"
+
+
+def _spread(mean: float | None, half: float | None) -> str:
+    return _number(mean, 2) if half is None else f"{_number(mean, 2)}±{half:.2f}"
+
+
+def sizes_lines(found: "Replay") -> list[str]:
+    """Where other query sizes would have landed on one curve, a line each; ~ marks an interpolated accuracy."""
+    lines = []
+    for policy in dict.fromkeys(size.query_size for size in found.sizes):
+        mine = [size for size in found.sizes if size.query_size == policy]
+        landed = ", ".join(f"{size.labels} ({_landed(size.accuracy, size.interpolated)})" for size in mine)
+        epochs = mine[-1].record_epochs
+        lines.append(f"{policy}: {landed}" + ("" if epochs is None else f"; {epochs} record-epochs"))
+    return lines
+
+
+def _landed(accuracy: float | None, interpolated: bool) -> str:
+    mark = "~" if interpolated else ""
+    return "not recorded" if accuracy is None else f"{mark}{accuracy:.4f}"
+
+
+def show_replay(found: "Replay") -> None:
+    """Print the table of one curve or of the means, what could not be replayed and why, and what it all rests on."""
+    out = Console(highlight=False, markup=False)
+    alone = len(found.recordings) == 1
+    out.print(stops_table(found) if alone else means_table(found))
+    refused = {f"{row.rule}: {row.reason}": row for row in found.rows if row.round is None}
+    for line in [*refused, *(sizes_lines(found) if alone else []), *(f"note: {note}" for note in found.notes)]:
+        out.print(line, soft_wrap=True)

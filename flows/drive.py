@@ -9,6 +9,7 @@ from tasks.compare import results
 from tasks.compare.folder import Comparison
 from tasks.compare.results import Results
 from tasks.config import Config
+from tasks.drawer import unpaid
 from tasks.errors import AnswerError, ConfigError, WaitingForLabels, WorkspaceError
 from tasks.label import answers as answer_files
 from tasks.label.run import waiting
@@ -128,7 +129,7 @@ def _take_in(workspace: Workspace, round_: int, source: Path) -> None:
     if source.suffix not in (".csv", ".jsonl"):
         raise AnswerError(f"{source}: answers come as a .csv or .jsonl file")
     folder = workspace.round_dir(round_)
-    ids = files.read_table(folder / "selected.parquet", ["id"])["id"].to_pylist()
+    ids = unpaid(workspace, round_)
     classes = files.read_json(workspace.pool / "pool.json")["classes"]
     given = answer_files.read(source, ids, classes)
     if len(given) < len(ids):

@@ -20,6 +20,10 @@ _GITIGNORE = """\
 /mlruns/
 # Comparisons: kept where somebody wants them kept.
 /comparisons/
+# The report is made anew from the rounds.
+/report/
+# What `frugal replay` wrote; the same command writes it again.
+/replay/
 # Half-written files of killed processes.
 *.tmp
 __pycache__/
@@ -93,13 +97,13 @@ def _alone(directory: Path) -> Iterator[None]:
 
 
 def _make(workspace: Workspace) -> None:
-    template = _template()
+    shipped = template()
     workspace.root.mkdir()
     ignored = shutil.ignore_patterns("rounds.yaml", "__pycache__", ".*")
-    shutil.copytree(template / "conf", workspace.root / "conf", ignore=ignored)
+    shutil.copytree(shipped / "conf", workspace.root / "conf", ignore=ignored)
     (workspace.root / "data").mkdir()
     for name in ("dvc.yaml", "data/.gitignore"):
-        shutil.copyfile(template / name, workspace.root / name)
+        shutil.copyfile(shipped / name, workspace.root / name)
     sync_rounds_file(workspace)
     _write(workspace, {".gitignore": _GITIGNORE})
     _git_init(workspace)
@@ -108,7 +112,7 @@ def _make(workspace: Workspace) -> None:
     git.commit_all(workspace, "frugal init")
 
 
-def _template() -> Path:
+def template() -> Path:
     """Where conf/, data/ and dvc.yaml of a new workspace lie: in an installed package, or at the top of a checkout."""
     here = Path(__file__).resolve().parent
     return here / "template" if (here / "template").is_dir() else here.parent

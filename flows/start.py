@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from tasks import config
+from tasks.cost import calibration
 from tasks.rounds import Workspace, begin, stored_config
 
 DEFAULT = "conf/digits.yaml"
@@ -27,6 +28,8 @@ def configuration(workspace: Workspace, conf: str | None, overrides: tuple[str, 
 def start(workspace: Workspace, wanted: config.Config) -> None:
     """Build the pool of a new loop and store its configuration; for a loop that has begun, only compare the two.
 
+    Where a policy goes by forecast prices, how fast this machine is is measured, unless it is known.
+
     Raises:
         ConfigError: the configuration differs from the stored one, or asks for more than the pool holds.
         DataError: the data are missing or damaged; nothing was written.
@@ -37,6 +40,20 @@ def start(workspace: Workspace, wanted: config.Config) -> None:
 
         build_pool(workspace, wanted.dataset, lambda source: check.feasible(wanted, source))
     begin(workspace, wanted)
+    _calibrate(workspace, wanted)
+
+
+def _calibrate(workspace: Workspace, wanted: config.Config) -> None:
+    """Time this machine, once, where a policy has to know beforehand what a round will cost."""
+    if not wanted.policy.needs_rates() or calibration.load(workspace, wanted) is not None:
+        return
+    from tasks.datasets.store import load_info
+    from tasks.forecast.calibrate import measure
+    from tasks.forecast.sizes import Sizes
+
+    info = load_info(workspace)
+    rates = measure(wanted, Sizes(info.shape, len(info.classes), info.items, info.held_out))
+    calibration.store(workspace, wanted, rates)
 
 
 def _locate(workspace: Workspace, conf: str) -> Path:

@@ -1,51 +1,23 @@
 """The configuration of a loop: plain YAML, validated into frozen models."""
 
-import difflib
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from tasks import registry
+from tasks.config_base import Count, Model, Numbers, Part, Positive, Price, Ratio, Share, nearest, one_of
+from tasks.config_policy import PolicyConfig, RatesConfig
 from tasks.errors import ConfigError
 
 
-def _one_of(table: Mapping[str, str]) -> AfterValidator:
-    def check(name: str) -> str:
-        if name not in table:
-            raise ValueError(f"unknown name {name!r}{_nearest(name, list(table))}; known: {', '.join(table)}")
-        return name
-
-    return AfterValidator(check)
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-Share = Annotated[float, Field(ge=0, lt=1)]
-#: A share of something that may be all of it, and is not nothing.
-Ratio = Annotated[float, Field(gt=0, le=1)]
-Part = Annotated[float, Field(ge=0, le=1)]
-#: At least one, and no more than arrays of such a size can be thought of.
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Price = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-#: YAML and JSON have lists where the frozen models have tuples.
-Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class DatasetConfig(_Model):
+class DatasetConfig(Model):
     """Which pool, and where it lies."""
 
-    name: Annotated[str, _one_of(registry.DATASETS)] = "digits"
+    name: Annotated[str, one_of(registry.DATASETS)] = "digits"
     #: Folder of the data; else $FRUGAL_DATA, else the workspace's data/raw (downloaded where there is a network).
     root: str | None = None
     #: Pool and held-out set of `folder` (sub-folders) and `manifest` (CSV or Parquet files), inside root.
@@ -61,7 +33,7 @@ class DatasetConfig(_Model):
     limit: Count | None = None
 
 
-class LoopConfig(_Model):
+class LoopConfig(Model):
     """How many rounds, and how many labels each."""
 
     rounds: Count = 5
@@ -71,22 +43,22 @@ class LoopConfig(_Model):
     max_labels: Count | None = None
 
 
-class SelectConfig(_Model):
+class SelectConfig(Model):
     """Which items next."""
 
     #: class_balanced reads the true classes of the whole pool: for simulation only.
-    initial: Annotated[str, _one_of(registry.INITIAL_POOLS)] = "random"
-    strategy: Annotated[str, _one_of(registry.STRATEGIES)] = "top_k"
+    initial: Annotated[str, one_of(registry.INITIAL_POOLS)] = "random"
+    strategy: Annotated[str, one_of(registry.STRATEGIES)] = "top_k"
     #: Rounds since an item's value was computed beyond which it only fills up what fresher ones leave; null: no bound.
     max_age: Annotated[int, Field(ge=0)] | None = 0
     #: Coldness of power, softmax and softrank: 0 would be random, infinity top-k.
     beta: Positive = 1.0
 
 
-class LabelConfig(_Model):
+class LabelConfig(Model):
     """Who labels."""
 
-    labeler: Annotated[str, _one_of(registry.LABELERS)] = "oracle"
+    labeler: Annotated[str, one_of(registry.LABELERS)] = "oracle"
     #: Seconds that one label takes the oracle; recorded, not waited for.
     seconds: Annotated[float, Field(ge=0)] = 0.0
     #: Share of the oracle's labels that are wrong, spread evenly over the other classes.
@@ -104,7 +76,7 @@ class LabelConfig(_Model):
         return self
 
 
-class AugmentConfig(_Model):
+class AugmentConfig(Model):
     """Random changes of training images, drawn anew in each epoch."""
 
     flip: bool = False
@@ -115,10 +87,10 @@ class AugmentConfig(_Model):
     contrast: Share = 0.0
 
 
-class TrainConfig(_Model):
+class TrainConfig(Model):
     """The model and how it learns."""
 
-    model: Annotated[str, _one_of(registry.MODELS)] = "ceal_cnn"
+    model: Annotated[str, one_of(registry.MODELS)] = "ceal_cnn"
     epochs: Count = 20
     batch_size: Count = 64
     optimizer: Literal["sgd", "adam", "adamw"] = "adam"
@@ -150,7 +122,7 @@ class TrainConfig(_Model):
         return self
 
 
-class CandidatesConfig(_Model):
+class CandidatesConfig(Model):
     """Candidates drawn by their cached values: weights exp(value^power / temperature)."""
 
     #: How many, or which share of the unlabelled items; one of the two.
@@ -168,7 +140,7 @@ class CandidatesConfig(_Model):
     stale_bonus: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
 
 
-class TopConfig(_Model):
+class TopConfig(Model):
     """The highest cached values, and some others."""
 
     size: Count | None = None
@@ -176,13 +148,13 @@ class TopConfig(_Model):
     explore: Part = 0.1
 
 
-class EveryConfig(_Model):
+class EveryConfig(Model):
     """Each item in one round of several, another part of the pool each round."""
 
     rounds: Annotated[int, Field(ge=2, le=10**6)] = 2
 
 
-class ClustersConfig(_Model):
+class ClustersConfig(Model):
     """A share of each cluster of the features that the first scoring model had."""
 
     #: No more than a tenth of the 20,000 items on which the centres are found.
@@ -192,7 +164,7 @@ class ClustersConfig(_Model):
     nearest: Part = 0.5
 
 
-class PruneConfig(_Model):
+class PruneConfig(Model):
     """Items with exceptionally low values are left alone for a while."""
 
     #: Share of the items, from the lowest value on.
@@ -203,10 +175,10 @@ class PruneConfig(_Model):
     rounds: Count | None = 3
 
 
-class InferConfig(_Model):
+class InferConfig(Model):
     """How the pool is scored."""
 
-    acquisition: Annotated[str, _one_of({**registry.ACQUISITIONS, **registry.SAMPLED_ACQUISITIONS})] = "entropy"
+    acquisition: Annotated[str, one_of({**registry.ACQUISITIONS, **registry.SAMPLED_ACQUISITIONS})] = "entropy"
     #: Forward passes per item with dropout left on; 1 is one pass without.
     passes: Annotated[int, Field(ge=1, le=10**5)] = 1
     #: Instead of passes in the first, full pass of a loop whose later ones are not full: it orders the whole pool for
@@ -214,9 +186,7 @@ class InferConfig(_Model):
     first_passes: Annotated[int, Field(ge=1, le=10**5)] | None = None
     batch_size: Count = 512
     #: Which items are scored; each scope narrows what the one before leaves. The first pass is always full.
-    scope: Annotated[tuple[Annotated[str, _one_of(registry.SCOPES)], ...], Field(strict=False, min_length=1)] = (
-        "full",
-    )
+    scope: Annotated[tuple[Annotated[str, one_of(registry.SCOPES)], ...], Field(strict=False, min_length=1)] = ("full",)
     candidates: CandidatesConfig = CandidatesConfig()
     top: TopConfig = TopConfig()
     every: EveryConfig = EveryConfig()
@@ -263,7 +233,7 @@ def _off(value: Any) -> Any:
     return "off" if value is False else value
 
 
-class RecordConfig(_Model):
+class RecordConfig(Model):
     """Where finished rounds are recorded besides their files."""
 
     git: Annotated[Literal["commit", "off"], BeforeValidator(_off)] = "commit"
@@ -271,16 +241,47 @@ class RecordConfig(_Model):
     mlflow: bool = True
 
 
-class PricesConfig(_Model):
-    """What things cost, in one currency."""
+class PricesConfig(Model):
+    """What things cost, in one currency; an amount may name it, such as `0.05 USD`."""
 
     currency: str = Field(min_length=1)
     label: Price
+    #: Per second that an annotator took, besides.
+    annotator_second: Price = 0.0
+    #: Per round in which labels are bought, besides.
+    batch_fee: Price = 0.0
     #: Per hour of one device, by kind: cpu (the whole machine), cuda (one GPU).
     device_hour: dict[Literal["cpu", "cuda"], Price]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _in_one_currency(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("currency"), str):
+            return values
+        return {
+            name: value if name == "currency" else _amounts(name, value, values["currency"])
+            for name, value in values.items()
+        }
 
-class Config(_Model):
+
+def _amounts(key: str, value: Any, currency: str) -> Any:
+    """``value`` with every `0.05 USD` in it as a number, once it has proved to be in ``currency``."""
+    if isinstance(value, dict):
+        return {name: _amounts(f"{key}.{name}", amount, currency) for name, amount in value.items()}
+    if (
+        not isinstance(value, str)
+        or (found := re.fullmatch(r"\s*(-?[\d.]+(?:e-?\d+)?)\s*(\S+)\s*", value, re.I)) is None
+    ):
+        return value
+    if found[2] != currency:
+        raise ValueError(f"{key} is in {found[2]}, and currency is {currency}; give every price in one currency")
+    try:
+        return float(found[1])
+    except ValueError:
+        return value
+
+
+class Config(Model):
     """One experiment."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
@@ -292,8 +293,11 @@ class Config(_Model):
     label: LabelConfig = LabelConfig()
     train: TrainConfig = TrainConfig()
     infer: InferConfig = InferConfig()
+    policy: PolicyConfig = PolicyConfig()
     record: RecordConfig = RecordConfig()
     prices: PricesConfig
+    #: null: measured where a policy or `frugal plan` needs them.
+    rates: RatesConfig | None = None
 
     @model_validator(mode="after")
     def _enough_predictions(self) -> "Config":
@@ -303,6 +307,52 @@ class Config(_Model):
             raise ValueError(
                 f"infer.acquisition: {name} compares several predictions of an item; set infer.passes (dropout left "
                 "on; and infer.first_passes) or train.members (an ensemble) to 2 or more"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _policies_agree(self) -> "Config":
+        policy, loop, budget = self.policy, self.loop, self.policy.stop.budget
+        keys = policy.needs_metric()
+        if keys and policy.metric == "validation_accuracy" and not self.train.validation:
+            raise ValueError(
+                f"{keys[0]}: goes by the validation accuracy, and nothing is held back for it; set train.validation "
+                "to a share of the labels, or policy.metric=accuracy to give the held-out set a say"
+            )
+        if policy.retrain != "scratch" and self.train.repeats > 1:
+            raise ValueError(
+                f"policy.retrain: {policy.retrain} goes on from one model, and train.repeats trains several; set "
+                "policy.retrain=scratch or train.repeats=1"
+            )
+        if budget is not None and budget.labels is not None and budget.labels < loop.initial:
+            raise ValueError(
+                f"policy.stop.budget.labels: {budget.labels} is less than the initial pool "
+                f"(loop.initial: {loop.initial}); raise it, or lower loop.initial"
+            )
+        first = self.prices.label * loop.initial + self.prices.batch_fee
+        if budget is not None and budget.money is not None and budget.money < first:
+            raise ValueError(
+                f"policy.stop.budget.money: {budget.money:g} {self.prices.currency} is less than the labels of the "
+                f"initial pool cost ({loop.initial} labels: {first:g} {self.prices.currency}); raise it, or lower "
+                "loop.initial"
+            )
+        if policy.scope == "adaptive" and "candidates" not in self.infer.scope:
+            raise ValueError("policy.scope: adaptive changes infer.candidates; put candidates into infer.scope")
+        return self
+
+    @model_validator(mode="after")
+    def _policies_have_something_to_go_by(self) -> "Config":
+        policy, infer = self.policy, self.infer
+        if policy.scope == "adaptive" and (infer.scope[-1] != "candidates" or not infer.candidates.explore):
+            raise ValueError(
+                "policy.scope: adaptive measures on uniformly drawn candidates what the others miss; put candidates "
+                "last in infer.scope, and set infer.candidates.explore above 0"
+            )
+        unbound = self.loop.max_labels is None and policy.stop.budget is None
+        if policy.query_size == "cost_optimal" and policy.cost_optimal.target is None and unbound:
+            raise ValueError(
+                "policy.query_size: cost_optimal needs an aim; set policy.cost_optimal.target, or bound the loop by "
+                "policy.stop.budget or loop.max_labels"
             )
         return self
 
@@ -417,7 +467,7 @@ def _describe(fault: Any) -> str:
     location = [str(part) for part in fault["loc"]]
     key = ".".join(location)
     if fault["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_nearest(location[-1], _keys_at(location[:-1]))}"
+        return f"{key}: unknown key{nearest(location[-1], _keys_at(location[:-1]))}"
     message = fault["msg"].removeprefix("Value error, ")
     if fault["type"] == "missing":
         return f"{key}: missing" + (" (conf/prices.yaml sets it)" if location[0] == "prices" else "")
@@ -430,7 +480,9 @@ def _keys_at(location: list[str]) -> list[str]:
     model: Any = Config
     for part in location:
         field = model.model_fields.get(part)
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+        kinds = (field.annotation, *get_args(field.annotation)) if field is not None else ()
+        blocks = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not blocks:
             return []
-        model = field.annotation
+        model = blocks[0]
     return list(model.model_fields)

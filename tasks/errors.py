@@ -7,9 +7,13 @@ FrugalError
 │   ├── AnswerError        a file of labels given by people
 │   └── WorkspaceError     the folder, its lock, git or DVC, a changed configuration
 │       └── DiskFullError  no room for a file
+├── Diverged               a training whose loss, or whose model's outputs, are not finite
 ├── RecordError            git, DVC or MLflow refused to take a finished round
 └── WaitingForLabels       not a fault: people have to answer first, exit 3
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 
 class FrugalError(Exception):
@@ -42,6 +46,17 @@ class WorkspaceError(UserError):
 
 class DiskFullError(WorkspaceError):
     """A file could not be written for want of space."""
+
+
+class Diverged(FrugalError):  # noqa: N818 - a state of the training
+    """A training's loss, or its model's outputs, became infinite or undefined.
+
+    ``histories`` holds, of each member of the ensemble that was begun, the epochs before that.
+    """
+
+    def __init__(self, message: str, histories: Sequence[list[dict[str, Any]]]) -> None:
+        super().__init__(message)
+        self.histories = tuple(histories)
 
 
 class RecordError(FrugalError):

@@ -1,11 +1,28 @@
 """What the rounds so far came to: the history that policies, status, reports and records all read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tasks import files
-from tasks.cost import ledger
-from tasks.rounds import Workspace, rounds
+from tasks.cost import bill, ledger
+from tasks.cost.bill import Bill
+from tasks.rounds import Workspace, decision, rounds
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How a round's model compares with the one before in the same attempt, and how sure it is."""
+
+    #: Of the items that policy.metric is taken on: how many there are in both rounds, and how many of these became
+    #: right and wrong since.
+    compared: int | None = None
+    gained: int | None = None
+    lost: int | None = None
+    #: Agreement of both models' predictions on the stop set beyond chance, Cohen's kappa.
+    kappa: float | None = None
+    #: Mean entropy of the predictions on the stop set, as a share of the highest possible.
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True)
@@ -13,7 +30,7 @@ class Outcome:
     """One trained round; sums run from round 000 to this one."""
 
     round: int
-    #: Labels in the pool that the round's model was trained on.
+    #: Labelled items of the attempt, on which the round's model was trained.
     labels: int
     #: Held-out accuracy of this round's model; reported, and read by a policy only if it names it.
     accuracy: float
@@ -29,54 +46,108 @@ class Outcome:
     items_scored: int
     #: Wall seconds of this round's stages alone, by stage.
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    #: Labels paid for so far, those of earlier attempts among them.
+    bought: int = 0
+    forward_passes: int = 0
+    #: Money so far by what it was spent on.
+    bill: Bill = field(default_factory=Bill)
+    #: Wall hours of all stages so far.
+    wall_hours: float = 0.0
+    #: 0, and one more after each restart.
+    attempt: int = 0
+    #: Whether the loop began anew after this round.
+    restarted: bool = False
+    #: On the labelled items that are held back from training, if any are.
+    validation_accuracy: float | None = None
+    #: Whether training diverged; the round's model is then the one that it began with.
+    diverged: bool = False
+    #: Mean training loss of the first and of the last epoch, in nats.
+    first_loss: float | None = None
+    last_loss: float | None = None
+    #: What the policies measured after the training; None where there was nothing to compare with.
+    measured: Measured = Measured()
 
 
 _METRICS = ("labels", "accuracy", "nll", "ece")
 
 
 @dataclass
-class _Bill:
-    money_labels: float = 0.0
-    money_compute: float = 0.0
+class _Sums:
+    """What all rounds so far used, whatever became of it."""
+
+    bill: Bill = field(default_factory=Bill)
     device_s: float = 0.0
+    wall_s: float = 0.0
+    bought: int = 0
     record_epochs: int = 0
     items_scored: int = 0
+    forward_passes: int = 0
 
     def add(self, used: dict[str, Any]) -> None:
-        self.money_labels += used["money"]["labels"]
-        self.money_compute += used["money"]["compute"]
         self.device_s += sum(used["device_s"].values())
+        self.wall_s += used["wall_s"]
+        self.bought += used["labels"]
         self.record_epochs += used["record_epochs"]
         self.items_scored += used["items_scored"]
+        self.forward_passes += used["forward_passes"]
 
 
 def history(workspace: Workspace) -> list[Outcome]:
     """The outcomes of all trained rounds, in order; a round in the making is not among them."""
-    bill = _Bill()
+    sums, attempt = _Sums(), 0
     outcomes = []
     for number in rounds(workspace):
         folder = workspace.round_dir(number)
         stages = ledger.ledger(folder)["stages"]
-        for entry in stages.values():
-            for used in [entry["used"], *entry.get("discarded", [])]:
-                bill.add(used)
+        sums.bill += bill.of_round(stages)
+        for used in ledger.all_used(stages):
+            sums.add(used)
+        made = decision(workspace, number)
         if "train" in stages:
-            outcomes.append(_outcome(number, files.read_object(folder / "metrics.json", *_METRICS), stages, bill))
+            outcomes.append(_outcome(workspace, number, attempt, stages, sums, made or {}))
+        attempt += made is not None and made["action"] == "restart"
     return outcomes
 
 
-def _outcome(number: int, metrics: dict[str, Any], stages: dict[str, Any], bill: _Bill) -> Outcome:
+def aborted(outcomes: Sequence[Outcome]) -> list[int]:
+    """The rounds of attempts that a restart has ended."""
+    last = max((outcome.attempt for outcome in outcomes if outcome.restarted), default=-1)
+    return [outcome.round for outcome in outcomes if outcome.attempt <= last]
+
+
+def wasted(outcomes: Sequence[Outcome]) -> float:
+    """Money of the bill that went into false starts; the labels among it are kept."""
+    return max((outcome.money for outcome in outcomes if outcome.restarted), default=0.0)
+
+
+def _outcome(
+    workspace: Workspace, number: int, attempt: int, stages: dict[str, Any], sums: _Sums, made: dict[str, Any]
+) -> Outcome:
+    folder = workspace.round_dir(number)
+    metrics = files.read_object(folder / "metrics.json", *_METRICS)
+    losses = metrics.get("losses") or {}
     return Outcome(
         round=number,
         labels=metrics["labels"],
         accuracy=metrics["accuracy"],
         nll=metrics["nll"],
         ece=metrics["ece"],
-        money=round(bill.money_labels + bill.money_compute, 6),
-        money_labels=round(bill.money_labels, 6),
-        money_compute=round(bill.money_compute, 6),
-        device_hours=round(bill.device_s / 3600, 8),
-        record_epochs=bill.record_epochs,
-        items_scored=bill.items_scored,
+        money=sums.bill.total,
+        money_labels=sums.bill.labels,
+        money_compute=round(sums.bill.total - sums.bill.labels, 6),
+        device_hours=round(sums.device_s / 3600, 8),
+        record_epochs=sums.record_epochs,
+        items_scored=sums.items_scored,
         stage_seconds={name: entry["used"]["wall_s"] for name, entry in stages.items()},
+        bought=sums.bought,
+        forward_passes=sums.forward_passes,
+        bill=sums.bill,
+        wall_hours=round(sums.wall_s / 3600, 8),
+        attempt=attempt,
+        restarted=made.get("action") == "restart",
+        validation_accuracy=metrics.get("validation_accuracy"),
+        diverged=metrics.get("diverged", False),
+        first_loss=losses.get("first"),
+        last_loss=losses.get("last"),
+        measured=Measured(**made.get("measured", {})),
     )

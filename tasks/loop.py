@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks import stages
-from tasks.rounds import Workspace, decision, goes_on, load_config, rounds, sync_rounds_file
+from tasks import curve_file, stages
+from tasks.rounds import Workspace, decision, goes_on, is_followed, load_config, rounds, sync_rounds_file
 
 StepName = Literal["pool", "plan", "select", "label", "train", "decide", "infer"]
 
@@ -25,7 +25,7 @@ def next_step(workspace: Workspace) -> Step | None:
     if not opened:
         return Step("plan", 0)
     last = opened[-1]
-    return _within(workspace, last) or (Step("plan", last + 1) if goes_on(workspace, last) else None)
+    return _within(workspace, last) or (Step("plan", last + 1) if is_followed(workspace, last) else None)
 
 
 def _within(workspace: Workspace, round_: int) -> Step | None:
@@ -46,7 +46,7 @@ def finished_rounds(workspace: Workspace) -> list[int]:
 
 
 def run(workspace: Workspace, step: Step) -> None:
-    """Do one step, and bring conf/rounds.yaml up to date."""
+    """Do one step, and bring conf/rounds.yaml and data/curve.csv up to date."""
     from tasks.policy import run as policies
 
     if step.name == "pool":
@@ -60,3 +60,5 @@ def run(workspace: Workspace, step: Step) -> None:
     else:
         stages.run(workspace, stages.BY_NAME[step.name], step.round)
     sync_rounds_file(workspace)
+    if step.name in ("decide", "infer"):
+        curve_file.sync(workspace)

@@ -1,7 +1,7 @@
 """Every name that a configuration may use, and where its code lives; imported only when asked for.
 
-A new data set, model, strategy, acquisition function, initial pool or labeler is one new file and one line here;
-a stopping policy is one in POLICIES of tasks/policy/stopping.py.
+A new data set, model, strategy, acquisition function, initial pool, labeler or policy is one new file and one line
+here; a policy's settings are one class in tasks/config_policy.py.
 """
 
 from collections.abc import Mapping
@@ -66,6 +66,35 @@ SCOPES = {
 
 #: Strategies that read no scores, so that nothing is scored for them.
 BLIND = frozenset({"random"})
+
+#: (situation, the rule's settings) → verdict; in the order in which they are asked.
+STOP_RULES = {
+    "rounds": "tasks.policy.stop.rounds:verdict",
+    "budget": "tasks.policy.stop.budget:verdict",
+    "target": "tasks.policy.stop.target:verdict",
+    "plateau": "tasks.policy.stop.plateau:verdict",
+    "marginal_value": "tasks.policy.stop.marginal_value:verdict",
+    "stable_predictions": "tasks.policy.stop.stable_predictions:verdict",
+    "overall_uncertainty": "tasks.policy.stop.overall_uncertainty:verdict",
+    "learning_curve": "tasks.policy.stop.learning_curve:verdict",
+}
+
+#: situation → choice of a query size.
+QUERY_SIZES = {
+    "fixed": "tasks.policy.query_size.fixed:choose",
+    "schedule": "tasks.policy.query_size.schedule:choose",
+    "geometric": "tasks.policy.query_size.geometric:choose",
+    "cost_optimal": "tasks.policy.query_size.cost_optimal:choose",
+}
+
+#: situation → choice of how the next model is trained.
+RETRAINS = {
+    "scratch": "tasks.policy.retrain.scratch:choose",
+    "warm": "tasks.policy.retrain.warm:choose",
+    "resume": "tasks.policy.retrain.resume:choose",
+    "shrink_perturb": "tasks.policy.retrain.shrink_perturb:choose",
+    "auto": "tasks.policy.retrain.auto:choose",
+}
 
 LABELERS = {
     "oracle": "tasks.label.oracle:answer",

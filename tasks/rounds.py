@@ -49,8 +49,8 @@ class Workspace:
         return self.root / "data" / "rounds" / f"{round_:03d}"
 
     def previous_dir(self, round_: int) -> Path:
-        """Where a round finds the pools and the acquisition cache it starts from."""
-        return self.round_dir(round_ - 1) if round_ else self.pool / "start"
+        """Where a round finds the pools and the acquisition cache it starts from: empty ones after a restart."""
+        return self.pool / "start" if begins_attempt(self, round_) else self.round_dir(round_ - 1)
 
     def relative(self, path: Path) -> str:
         """``path`` as seen from the workspace, with forward slashes."""
@@ -82,22 +82,49 @@ def decision(workspace: Workspace, round_: int) -> dict[str, Any] | None:
 
 
 def goes_on(workspace: Workspace, round_: int) -> bool:
-    """Whether the round was followed by INFER and another round."""
+    """Whether the round is followed by INFER and by a round that goes on from it."""
+    return _action(workspace, round_) == "continue"
+
+
+def is_followed(workspace: Workspace, round_: int) -> bool:
+    """Whether another round follows, be it that the loop begins anew."""
+    return _action(workspace, round_) in ("continue", "restart")
+
+
+def begins_attempt(workspace: Workspace, round_: int) -> bool:
+    """Whether the loop begins, or begins anew, with this round."""
+    return round_ == 0 or _action(workspace, round_ - 1) == "restart"
+
+
+def _action(workspace: Workspace, round_: int) -> str | None:
     made = decision(workspace, round_)
-    return made is not None and made["action"] == "continue"
+    return None if made is None else str(made["action"])
 
 
 def sync_rounds_file(workspace: Workspace) -> None:
     """Write conf/rounds.yaml anew from the rounds on disk: `rounds`, and `scored` for those that went on to INFER."""
-    entries = {
-        f"{number:03d}": {"prev": workspace.relative(workspace.previous_dir(number))} for number in rounds(workspace)
-    }
+    entries = {f"{number:03d}": _entry(workspace, number) for number in rounds(workspace)}
     scored = {key: item for key, item in entries.items() if goes_on(workspace, int(key))}
     text = "# Written by the loop; dvc.yaml makes the stages of each round from it.\n"
     # Quoted: PyYAML leaves 008 bare, and DVC, which reads YAML 1.2, would take it for the number 8.
     text += yaml.safe_dump({"rounds": entries, "scored": scored}, sort_keys=False, default_style='"')
     if not workspace.rounds_file.exists() or workspace.rounds_file.read_text(encoding="utf-8") != text:
         files.write_bytes(workspace.rounds_file, text.encode())
+
+
+def _entry(workspace: Workspace, round_: int) -> dict[str, str]:
+    # DVC has no dependency on nothing: a training from scratch names one of its other dependencies a second time.
+    start = start_weights(workspace, round_) or workspace.pool / "pool.json"
+    return {"prev": workspace.relative(workspace.previous_dir(round_)), "start": workspace.relative(start)}
+
+
+def start_weights(workspace: Workspace, round_: int) -> Path | None:
+    """The weights that a round's training goes on from, or None: it begins from scratch, or has no plan yet."""
+    path = workspace.round_dir(round_) / "plan.json"
+    retrain = files.read_object(path).get("retrain") if path.exists() else None
+    value = retrain.get("value") if isinstance(retrain, dict) else None
+    before = value.get("from_round") if isinstance(value, dict) else None
+    return workspace.round_dir(before) / "model.safetensors" if isinstance(before, int) else None
 
 
 def stored_config(workspace: Workspace) -> config.Config | None:

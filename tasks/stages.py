@@ -7,14 +7,15 @@ from pathlib import Path
 from tasks import files
 from tasks.cost import ledger
 from tasks.errors import WorkspaceError
-from tasks.rounds import Workspace, load_config
+from tasks.rounds import Workspace, load_config, start_weights
 
 
 @dataclass(frozen=True)
 class Stage:
     """One stage of a round: its files and the keys of the configuration that it reads.
 
-    Paths are relative to the workspace; {round} is the round's folder, {prev} the one before it, or data/pool/start.
+    Paths are relative to the workspace; {round} is the round's folder, {prev} the one before it, or data/pool/start;
+    {start} are the weights that the round's training goes on from, and nothing if it begins from scratch.
     """
 
     name: str
@@ -28,12 +29,14 @@ class Stage:
 
     def paths(self, workspace: Workspace, round_: int, templates: tuple[str, ...]) -> dict[str, Path]:
         """The files that ``templates`` stand for in a round, keyed by their path inside the workspace."""
+        start = start_weights(workspace, round_) if "{start}" in templates else None
         places = {
             "round": workspace.relative(workspace.round_dir(round_)),
             "prev": workspace.relative(workspace.previous_dir(round_)),
+            "start": workspace.relative(start) if start else "",
         }
         names = [template.format(**places) for template in templates]
-        return {name: workspace.root / name for name in names}
+        return {name: workspace.root / name for name in names if name}
 
 
 POOL = Stage(
@@ -84,11 +87,17 @@ TRAIN = Stage(
     deps=(
         "{round}/plan.json",
         "{round}/labeled.parquet",
+        "{start}",
         "data/pool/pool.json",
         "data/pool/manifest.parquet",
         "data/pool/test.parquet",
     ),
-    outs=("{round}/model.safetensors", "{round}/model.json", "{round}/history.json"),
+    outs=(
+        "{round}/model.safetensors",
+        "{round}/model.json",
+        "{round}/history.json",
+        "{round}/predictions.parquet",
+    ),
     params=("seed", "device", "dataset", "train"),
     metrics=("{round}/metrics.json",),
 )
@@ -141,7 +150,8 @@ def is_done(workspace: Workspace, stage: Stage, round_: int) -> bool:
     if entry is None or entry["inputs"] != input_digests(workspace, stage, round_):
         return False
     outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
-    gone = [path for path in outputs.values() if not path.exists()]
+    # An output that a later release added was never written, so it is not gone.
+    gone = [path for name, path in outputs.items() if name in entry["outputs"] and not path.exists()]
     if gone and stage.frozen:
         raise WorkspaceError(
             f"{gone[0]}: missing, and labels are never asked for twice; restore it with `dvc pull` or `dvc checkout`"
@@ -153,7 +163,8 @@ def differing(workspace: Workspace, stage: Stage, round_: int) -> list[str]:
     """The outputs of a finished stage whose bytes are not those of the run that was billed."""
     entry = ledger.entry(workspace.round_dir(round_), stage.name)
     outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
-    return [name for name, path in outputs.items() if entry and entry["outputs"].get(name) != files.digest(path)]
+    billed = entry["outputs"] if entry else {}
+    return [name for name, path in outputs.items() if name in billed and billed[name] != files.digest(path)]
 
 
 def run(workspace: Workspace, stage: Stage, round_: int) -> bool:

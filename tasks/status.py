@@ -3,9 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from tasks import files, loop
+from tasks import loop
+from tasks.drawer import unpaid
 from tasks.errors import AnswerError
-from tasks.history import history
+from tasks.history import history, wasted
 from tasks.label.answers import answer_file
 from tasks.rounds import Workspace, decision, holder, rounds, stored_config
 
@@ -29,9 +30,12 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "state": state,
         "round": opened[-1] if opened else None,
         "labels": last.labels if last else 0,
+        "bought": last.bought if last else 0,
         "accuracy": last.accuracy if last else None,
         "money": last.money if last else 0.0,
         "currency": config.prices.currency,
+        "bill": asdict(last.bill) if last else None,
+        "wasted": wasted(outcomes),
         "device_hours": last.device_hours if last else 0.0,
         "decision": made,
         "waits_for": waits_for,
@@ -52,7 +56,7 @@ def _situation(workspace: Workspace, labeler: str) -> tuple[str, str | None, str
     if step.name != "label":
         return "ready", None, "frugal open"
     folder = workspace.round_dir(step.round)
-    wanted = files.count_rows(folder / "selected.parquet")
+    wanted = len(unpaid(workspace, step.round))
     try:
         answered = answer_file(workspace, step.round)
     except AnswerError as error:

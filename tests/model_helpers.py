@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from tasks import files
+from tasks import files, stages
 from tasks.config import TrainConfig, parse
 from tasks.cost.ledger import Usage
 from tasks.datasets import run as pool_stage
@@ -63,25 +63,38 @@ def pool_ids(workspace: Workspace) -> list[str]:
     return ids
 
 
-def label(workspace: Workspace, round_: int, count: int, **plan: Any) -> None:
-    """Write the plan and the two pools of a round in which the first ``count`` items have labels."""
+def label(workspace: Workspace, round_: int, count: int, old: int = 0, **plan: Any) -> None:
+    """Write the plan and the pools of a round in which the first ``count`` items have labels, ``old`` of them older."""
     write_plan(workspace, round_, **plan)
     ids = pool_ids(workspace)
     answers = files.read_table(workspace.pool / "oracle.parquet")
     labels = dict(zip(answers["id"].to_pylist(), answers["label"].to_pylist(), strict=True))
-    write_labeled(workspace, round_, ids[:count], [labels[id_] for id_ in ids[:count]])
+    write_labeled(workspace, round_, ids[:count], [labels[id_] for id_ in ids[:count]], old)
     folder = workspace.round_dir(round_)
     files.write_table(folder / "unlabeled.parquet", pa.table({"id": pa.array(ids[count:], pa.string())}))
 
 
-def write_labeled(workspace: Workspace, round_: int, ids: list[str], labels: list[int]) -> None:
-    """labeled.parquet of a round."""
+def write_labeled(workspace: Workspace, round_: int, ids: list[str], labels: list[int], old: int = 0) -> None:
+    """labeled.parquet of a round; the first ``old`` items have their labels from the round before."""
     table = {
         "id": pa.array(ids, pa.string()),
         "label": pa.array(labels, pa.int64()),
-        "round": pa.array([round_] * len(ids), pa.int32()),
+        "round": pa.array([round_ - 1] * old + [round_] * (len(ids) - old), pa.int32()),
     }
     files.write_table(workspace.round_dir(round_) / "labeled.parquet", pa.table(table))
+
+
+def go_on(workspace: Workspace, count: int = 30, plan: dict[str, Any] | None = None, **retrain: Any) -> None:
+    """Open round 1 with ``count`` labels, 20 of them from round 0, on whose weights the training goes on as told."""
+    digest = files.digest(workspace.round_dir(0) / "model.safetensors")
+    value = {"mode": "warm", "from_round": 0, "digest": digest} | retrain
+    label(workspace, 1, count, old=min(count, 20), retrain=value, **(plan or {}))
+
+
+def outputs(workspace: Workspace, round_: int = 0) -> dict[str, bytes]:
+    """What TRAIN wrote in a round."""
+    paths = stages.TRAIN.paths(workspace, round_, stages.TRAIN.outs + stages.TRAIN.metrics)
+    return {path.name: path.read_bytes() for path in paths.values()}
 
 
 def train(workspace: Workspace, round_: int = 0) -> Usage:

@@ -32,6 +32,8 @@ def write_pool(workspace: Workspace, items: int, known: int) -> None:
     files.write_json(pool / "pool.json", {"classes": CLASSES, "items": items})
     files.write_table(pool / "manifest.parquet", pa.table({"id": ids, "uri": [f"{id_}.png" for id_ in ids]}))
     files.write_table(pool / "oracle.parquet", pa.table({"id": ids[:known], "label": labels[:known]}))
+    held_out = {"id": [f"t/{number}" for number in range(6)], "label": [number % 3 for number in range(6)]}
+    files.write_table(pool / "test.parquet", pa.table(held_out))
     files.write_table(pool / "start" / "unlabeled.parquet", pa.table({"id": pa.array(ids, pa.string())}))
     files.write_table(
         pool / "start" / "labeled.parquet",

@@ -28,10 +28,10 @@ def make_workspace(directory: Path) -> Workspace:
     return workspace
 
 
-def add_round(workspace: Workspace, round_: int, last: bool = False) -> None:
+def add_round(workspace: Workspace, round_: int, last: bool = False, **plan: Any) -> None:
     """Write every file of a finished round; a last round has neither scores nor a successor."""
     folder = workspace.round_dir(round_)
-    files.write_json(folder / "plan.json", {"round": round_, "query_size": 20, "strategy": "top_k"})
+    files.write_json(folder / "plan.json", {"round": round_, "query_size": 20, "strategy": "top_k"} | plan)
     for stage in stages.ROUND_STAGES if not last else stages.ROUND_STAGES[:-1]:
         _write_outputs(workspace, stage, round_)
         inputs = stages.input_digests(workspace, stage, round_)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from flows.record import versions
 from flows.record.versions import quiet_dvc
-from tasks import stages
+from tasks import files, stages
 from tasks.rounds import Workspace
-from tests.record_helpers import add_round, make_workspace
+from tests.record_helpers import add_round, make_workspace, rounds_mapping
 
 
 @pytest.fixture
@@ -24,6 +25,15 @@ def resolved(workspace: Workspace) -> dict[str, Any]:
 
         with Repo() as repo:
             return {stage.name: describe(workspace, stage) for stage in repo.index.stages}
+
+
+def changed(workspace: Workspace) -> set[str]:
+    """The stages that DVC would run again."""
+    with quiet_dvc(), contextlib.chdir(workspace.root):
+        from dvc.repo import Repo
+
+        with Repo() as repo:
+            return set(repo.status())
 
 
 def describe(workspace: Workspace, stage: Any) -> dict[str, Any]:
@@ -61,6 +71,30 @@ def test_two_rounds_of_which_one_was_scored(workspace: Workspace) -> None:
         for round_ in (0,) if stage is stages.INFER else (0, 1):
             wanted[f"{stage.name}@{round_:03d}"] = expected(workspace, stage, round_)
     assert resolved(workspace) == wanted
+
+
+def test_round_that_goes_on_from_weights_depends_on_them_and_one_from_scratch_does_not(workspace: Workspace) -> None:
+    add_round(workspace, 0)
+    warm = {"value": {"mode": "warm", "from_round": 0, "digest": ""}, "reason": "test"}
+    add_round(workspace, 1, last=True, retrain=warm)
+    found = resolved(workspace)
+    assert found["train@001"] == expected(workspace, stages.TRAIN, 1)
+    assert "data/rounds/000/model.safetensors" in found["train@001"]["deps"]
+    assert not any("model" in name for name in found["train@000"]["deps"])
+    assert rounds_mapping(workspace)["rounds"]["001"] == {
+        "prev": "data/rounds/000",
+        "start": "data/rounds/000/model.safetensors",
+    }
+
+
+def test_dvc_knows_when_the_weights_that_a_round_went_on_from_are_others(workspace: Workspace) -> None:
+    add_round(workspace, 0)
+    add_round(workspace, 1, last=True, retrain={"value": {"mode": "warm", "from_round": 0, "digest": ""}})
+    versions.commit(workspace, 0)
+    versions.commit(workspace, 1)
+    assert changed(workspace) == set()
+    files.write_bytes(workspace.round_dir(0) / "model.safetensors", b"other")
+    assert changed(workspace) >= {"train@000", "train@001"}
 
 
 def test_no_rounds_yet(workspace: Workspace) -> None:

@@ -12,6 +12,8 @@ _FORBIDDEN = {"prefect", "mlflow", "dvc", "flows"}
 #: Modules of tasks/ on which everything else may stand.
 _BOTTOM = {
     "tasks.config",
+    "tasks.config_base",
+    "tasks.config_policy",
     "tasks.errors",
     "tasks.files",
     "tasks.gumbel",
@@ -51,9 +53,10 @@ def test_the_acquisition_cache_stands_below_the_stages_that_share_it() -> None:
     assert {module for module in ours if not f"{module}.".startswith(tuple(f"{name}." for name in below))} == set()
 
 
-def test_comparisons_stand_above_all_else_in_tasks() -> None:
-    others = [path for path in Path("tasks").rglob("*.py") if path.parent.name != "compare"]
-    found = {str(path): "compare" in packages(path) for path in others}
+@pytest.mark.parametrize(("package", "above"), [("compare", {"replay"}), ("replay", set())])
+def test_comparisons_and_replays_stand_above_all_else_in_tasks(package: str, above: set[str]) -> None:
+    others = [path for path in Path("tasks").rglob("*.py") if path.parent.name not in {package, *above}]
+    found = {str(path): package in packages(path) for path in others}
     assert [path for path, imports in found.items() if imports] == []
 
 

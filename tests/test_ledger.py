@@ -17,7 +17,12 @@ RATES = parse({"name": "a", "prices": PRICES}, "test").prices
 
 def test_money_is_labels_plus_device_hours() -> None:
     usage = Usage(labels=10, label_price=0.5, device_s={"cpu": 1800.0, "cuda": 3600.0})
-    assert ledger.price(usage, RATES) == {"labels": 0.5, "compute": 2.6}
+    assert ledger.price(usage, RATES) == {"labels": 0.5, "compute": 2.6, "overhead": 0.0}
+
+
+def test_time_of_a_stage_besides_its_device_is_billed_as_the_machines() -> None:
+    usage = Usage(wall_s=7200.0, device_s={"cuda": 3600.0})
+    assert ledger.price(usage, RATES)["overhead"] == RATES.device_hour["cpu"]
 
 
 def test_device_without_a_price_is_free() -> None:

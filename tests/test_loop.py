@@ -51,16 +51,20 @@ def finish(workspace: Workspace) -> Workspace:
 
 
 def results(workspace: Workspace) -> dict[str, Any]:
-    """Everything that must come out the same: all bytes but the bills' measured seconds, and the bills' counts."""
+    """Everything that must come out the same: all bytes but measured seconds and what they cost, and the counts."""
     found: dict[str, Any] = {
         name: content
         for name, content in snapshot(workspace.root / "data").items()
-        if not name.endswith(("cost.json", ".tmp")) and not name.startswith(("raw/", ".lock", "loop_id"))
+        if not name.endswith(("cost.json", "decision.json", ".tmp"))
+        and not name.startswith(("raw/", ".lock", "loop_id", "curve.csv"))
     }
     found["conf/rounds.yaml"] = workspace.rounds_file.read_bytes()
     for number in rounds(workspace):
         book = files.read_json(workspace.round_dir(number) / "cost.json")["stages"]
         counts = ("labels", "label_price", "record_epochs", "items_scored", "forward_passes")
+        made = decision(workspace, number) or {}
+        # Its numbers may speak of money, and so of seconds.
+        found[f"decision {number}"] = [made.get(key) for key in ("action", "policy", "measured")]
         found[f"bill {number}"] = {name: [entry["used"][key] for key in counts] for name, entry in book.items()}
     return found
 
@@ -72,6 +76,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def test_each_round_holds_the_files_of_the_design(undisturbed: Workspace) -> None:
     always = {
+        "forecast.json",
         "plan.json",
         "selected.parquet",
         "tasks.jsonl",
@@ -80,6 +85,7 @@ def test_each_round_holds_the_files_of_the_design(undisturbed: Workspace) -> Non
         "unlabeled.parquet",
         "model.safetensors",
         "model.json",
+        "predictions.parquet",
         "history.json",
         "metrics.json",
         "cost.json",
@@ -117,7 +123,7 @@ def test_another_seed_gives_another_loop(undisturbed: Workspace, tmp_path: Path)
 
 
 #: How often the quick loop renames a file or folder into place.
-RENAMES = 64
+RENAMES = 75
 
 
 class Renames:

@@ -1,3 +1,4 @@
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -6,69 +7,85 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import files
-from tasks.config import LoopConfig
+from tasks.config import parse
 from tasks.history import Outcome
-from tasks.policy import query_size, stopping
+from tasks.policy.decision import Choice
+from tasks.policy.query_size import choice as query_size
 from tasks.policy.run import decide, plan
+from tasks.policy.situation import Situation
+from tasks.policy.stop import rules
 from tasks.rounds import Workspace, rounds
-from tests.pools import make_workspace, write_scores
+from tests.pools import PRICES, make_workspace, write_scores
 
 
-def outcome(round_: int, labels: int) -> Outcome:
-    return Outcome(round_, labels, 0.9, 0.1, 0.01, 1.0, 1.0, 0.0, 0.1, 10, 10)
+def situation(*labels: int, unlabeled: int = 100, policy: dict[str, Any] | None = None, **loop: Any) -> Situation:
+    """A loop after rounds with so many labels each."""
+    config = parse({"name": "test", "loop": loop, "policy": policy or {}, "prices": PRICES}, "test")
+    history = [
+        Outcome(number, count, 0.9, 0.1, 0.01, 1.0, 1.0, 0.0, 0.1, 10, 10, bought=count)
+        for number, count in enumerate(labels)
+    ]
+    return Situation(history, config, 1000, unlabeled, 10)
 
 
-def curve(*labels: int) -> list[Outcome]:
-    return [outcome(number, count) for number, count in enumerate(labels)]
+def size(*labels: int, unlabeled: int = 100, **loop: Any) -> Choice:
+    return query_size.choose(situation(*labels, unlabeled=unlabeled, **loop))
 
 
 def test_first_round_asks_for_the_initial_pool() -> None:
-    assert query_size.fixed([], LoopConfig(initial=30, query_size=7), 100).value == 30
-    assert query_size.fixed(curve(30), LoopConfig(initial=30, query_size=7), 70).value == 7
+    assert size(initial=30, query_size=7).value == 30
+    assert size(30, initial=30, query_size=7).value == 7
 
 
 def test_query_is_cut_to_the_labels_allowed_and_left() -> None:
-    loop = LoopConfig(query_size=10, max_labels=35)
-    assert query_size.fixed(curve(30), loop, 100).value == 5
-    short = query_size.fixed(curve(20), loop, 3)
+    assert size(30, query_size=10, max_labels=35).value == 5
+    short = size(20, query_size=10, max_labels=35, unlabeled=3)
     assert (short.value, short.reason) == (3, "all that is left of the pool")
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 100), st.lists(st.integers(1, 9), max_size=5))
 def test_fixed_query_is_never_larger_than_anything_allows(
-    initial: int, size: int, unlabeled: int, steps: list[int]
+    initial: int, query: int, unlabeled: int, steps: list[int]
 ) -> None:
-    history = curve(*[sum(steps[: number + 1]) for number in range(len(steps))])
-    loop = LoopConfig(initial=initial, query_size=size, max_labels=60)
-    value = query_size.fixed(history, loop, unlabeled).value
-    assert 0 < value <= min(unlabeled, size if history else initial)
+    labels = list(accumulate(steps))
+    value = size(*labels, unlabeled=unlabeled, initial=initial, query_size=query, max_labels=60).value
+    assert 0 < value <= min(unlabeled, query if labels else initial)
 
 
 def test_loop_goes_on_until_its_rounds_are_done() -> None:
-    loop = LoopConfig(rounds=2)
-    assert stopping.decide(curve(10), loop, 5).action == "continue"
-    assert stopping.decide(curve(10, 20), loop, 5).policy == "rounds"
+    assert rules.decide(situation(10, rounds=2)).action == "continue"
+    assert rules.decide(situation(10, 20, rounds=2)).policy == "rounds"
 
 
 def test_loop_stops_at_its_last_allowed_label_or_an_empty_pool() -> None:
-    loop = LoopConfig(rounds=9, max_labels=20)
-    assert stopping.decide(curve(10), loop, 5).action == "continue"
-    assert stopping.decide(curve(10, 20), loop, 5).policy == "labels"
-    assert stopping.decide(curve(10), loop, 0).policy == "pool"
+    assert rules.decide(situation(10, rounds=9, max_labels=20)).action == "continue"
+    assert rules.decide(situation(10, 20, rounds=9, max_labels=20)).policy == "labels"
+    assert rules.decide(situation(10, rounds=9, max_labels=20, unlabeled=0)).policy == "pool"
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 10), st.integers(1, 10))
 def test_a_larger_budget_never_stops_earlier(steps: list[int], rounds_: int, more: int) -> None:
-    history = curve(*[sum(steps[: number + 1]) for number in range(len(steps))])
-    if stopping.decide(history, LoopConfig(rounds=rounds_), 99).action == "continue":
-        assert stopping.decide(history, LoopConfig(rounds=rounds_ + more), 99).action == "continue"
+    labels = list(accumulate(steps))
+    if rules.decide(situation(*labels, rounds=rounds_)).action == "continue":
+        assert rules.decide(situation(*labels, rounds=rounds_ + more)).action == "continue"
 
 
 def test_plan_gives_every_decision_its_reason(workspace: Workspace) -> None:
     plan(workspace, 0)
     written = files.read_json(workspace.round_dir(0) / "plan.json")
     assert written.pop("round") == 0
-    assert set(written) == {"query_size", "strategy", "proxy", "infer_scope", "infer_passes", "retrain", "seed"}
+    assert set(written) == {
+        "attempt",
+        "query_size",
+        "strategy",
+        "proxy",
+        "infer_scope",
+        "infer_passes",
+        "retrain",
+        "stop_set",
+        "watch",
+        "seed",
+    }
     assert all(choice["reason"] for choice in written.values())
     assert written["query_size"]["value"] == 9
     assert rounds(workspace) == [0]

@@ -439,3 +439,23 @@ def test_where_the_record_is(workspace: Workspace, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     assert tracking.uri(workspace) == "http://tracking:5000"
     assert tracking_store.artifacts(workspace) is None
+
+
+def test_rounds_of_a_false_start_are_tagged_and_stay(workspace: Workspace) -> None:
+    tracking.record_round(workspace, 0, summary(0))
+    tracking.mark_aborted(workspace, [0])
+    tracking.mark_aborted(workspace, [0])
+    assert content(workspace)["round 000 (aborted)"]["tags"]["frugal.aborted"] == "true"
+    assert tracking.recorded_rounds(workspace) == {0}
+
+
+def test_the_report_is_kept_with_the_loops_run_when_it_ends(workspace: Workspace, tmp_path: Path) -> None:
+    tracking.record_round(workspace, 0, summary(0))
+    page = tmp_path / "report.html"
+    page.write_text("<p>")
+    tracking.finish(workspace, lambda: [page])
+    found = content(workspace)
+    assert "report" in found["fake entropy seed 7"]["artifacts"]
+    # What has ended is not drawn again.
+    tracking.finish(workspace, lambda: [Path("nowhere")])
+    assert content(workspace) == found

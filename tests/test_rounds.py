@@ -46,8 +46,11 @@ def test_rounds_file_lists_rounds_and_those_that_were_scored(workspace: Workspac
         files.write_json(workspace.round_dir(number) / "decision.json", made)
     rounds.sync_rounds_file(workspace)
     assert yaml.safe_load(workspace.rounds_file.read_text()) == {
-        "rounds": {"000": {"prev": "data/pool/start"}, "001": {"prev": "data/rounds/000"}},
-        "scored": {"000": {"prev": "data/pool/start"}},
+        "rounds": {
+            "000": {"prev": "data/pool/start", "start": "data/pool/pool.json"},
+            "001": {"prev": "data/rounds/000", "start": "data/pool/pool.json"},
+        },
+        "scored": {"000": {"prev": "data/pool/start", "start": "data/pool/pool.json"}},
     }
 
 

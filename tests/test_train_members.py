@@ -17,6 +17,7 @@ from tasks.models.forward import log_probabilities
 from tasks.rounds import Workspace
 from tasks.seeds import torch_seed
 from tasks.train import run as stage
+from tasks.train import sets, trainings
 from tasks.train.evaluate import evaluate
 from tests.model_helpers import digits_workspace, train
 
@@ -39,15 +40,15 @@ def written(workspace: Workspace, name: str) -> Any:
 def fits(monkeypatch) -> list[dict[str, Any]]:
     """Every call of ``fit`` from now on: validation, seed, weights, history."""
     calls: list[dict[str, Any]] = []
-    fit = stage.fit
+    fit = trainings.fit
 
-    def spy(build, training, validation, settings, view, seed):
-        model, history = fit(build, training, validation, settings, view, seed)
+    def spy(build, training, validation, settings, view, seed, *more):
+        model, history = fit(build, training, validation, settings, view, seed, *more)
         weights = copy.deepcopy(model.state_dict())
         calls.append({"validation": validation, "seed": seed, "weights": weights, "history": history})
         return model, history
 
-    monkeypatch.setattr(stage, "fit", spy)
+    monkeypatch.setattr(trainings, "fit", spy)
     return calls
 
 
@@ -60,7 +61,7 @@ def accuracies(monkeypatch) -> list[float]:
     def scripted(*arguments):
         return evaluate(*arguments) | {"accuracy": values[next(calls)]}
 
-    monkeypatch.setattr(stage, "evaluate", scripted)
+    monkeypatch.setattr(sets, "evaluate", scripted)
     return values
 
 
@@ -68,7 +69,7 @@ def accuracies(monkeypatch) -> list[float]:
 def losses(monkeypatch) -> list[float]:
     """What the models' best validation losses shall be, in the order of their training, to be filled in."""
     values: list[float] = []
-    fit, calls = stage.fit, iter(range(100))
+    fit, calls = trainings.fit, iter(range(100))
 
     def scripted(*arguments):
         model, history = fit(*arguments)
@@ -78,7 +79,7 @@ def losses(monkeypatch) -> list[float]:
             epoch["validation_loss"] = loss + more
         return model, history
 
-    monkeypatch.setattr(stage, "fit", scripted)
+    monkeypatch.setattr(trainings, "fit", scripted)
     return values
 
 
@@ -127,7 +128,8 @@ def test_usage_counts_every_member_and_repeat(made) -> None:
     usage = train(workspace := made(members=2, repeats=3, validation=0.3))
     metrics, held_out = written(workspace, "metrics"), len(stage._held_out(workspace))
     assert usage.record_epochs == metrics["train_items"] * 2 * 2 * 3
-    assert usage.forward_passes == 20 * 2 * 2 * 3 + held_out * 2 * 3
+    # In training and validation; on the held-out set; and the kept members' on the validation items.
+    assert usage.forward_passes == 20 * 2 * 2 * 3 + held_out * 2 * 3 + metrics["validation_items"] * 2
     assert metrics["epochs"] == 2
 
 
@@ -147,7 +149,7 @@ def test_metrics_are_the_repeats_means(made, monkeypatch) -> None:
         seen.append(evaluate(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr(stage, "evaluate", spy)
+    monkeypatch.setattr(sets, "evaluate", spy)
     train(workspace := made(repeats=3))
     metrics = written(workspace, "metrics")
     assert len(seen) == 3
@@ -168,7 +170,7 @@ def test_class_without_held_out_items_stays_without_a_mean(made, monkeypatch) ->
         measures = evaluate(*arguments)
         return measures | {"per_class": measures["per_class"] | {"7": None}}
 
-    monkeypatch.setattr(stage, "evaluate", scripted)
+    monkeypatch.setattr(sets, "evaluate", scripted)
     train(workspace := made(repeats=2))
     assert written(workspace, "metrics")["per_class"]["7"] is None
 

@@ -9,9 +9,7 @@ from tasks import files
 from tasks.errors import ConfigError, DataError, FrugalError
 from tasks.models import stored
 from tasks.rounds import Workspace
-from tests.model_helpers import digits_workspace, label, pool_ids, train, write_labeled
-
-OUTPUTS = ("model.safetensors", "model.json", "history.json", "metrics.json")
+from tests.model_helpers import digits_workspace, label, outputs, pool_ids, train, write_labeled
 
 
 @pytest.fixture
@@ -22,20 +20,20 @@ def labelled(tmp_path) -> Workspace:
 
 def test_outputs_are_the_same_bytes_each_time(labelled) -> None:
     train(labelled)
-    first = [(labelled.round_dir(0) / name).read_bytes() for name in OUTPUTS]
+    first = outputs(labelled)
     train(labelled)
-    assert [(labelled.round_dir(0) / name).read_bytes() for name in OUTPUTS] == first
+    assert outputs(labelled) == first
 
 
 def test_order_of_the_labels_plays_no_part(tmp_path) -> None:
     labelled = digits_workspace(tmp_path, train={"model": "linear", "epochs": 2, "validation": 0.3, "batch_size": 4})
     train(labelled)
-    first = [(labelled.round_dir(0) / name).read_bytes() for name in OUTPUTS]
+    first = outputs(labelled)
     path = labelled.round_dir(0) / "labeled.parquet"
     table = files.read_table(path)
     files.write_table(path, table.take(np.random.default_rng(0).permutation(len(table))))
     train(labelled)
-    assert [(labelled.round_dir(0) / name).read_bytes() for name in OUTPUTS] == first
+    assert outputs(labelled) == first
 
 
 def test_usage_counts_records_passes_and_device_seconds(labelled) -> None:

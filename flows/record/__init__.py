@@ -5,7 +5,7 @@ is, and what is missing, because a process died or a server was away, is caught 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flows.record import git, versions
@@ -30,6 +30,8 @@ class Summary:
     params: Mapping[str, Any]
     #: Metrics of each epoch, in order.
     history: Sequence[Mapping[str, float]] = ()
+    #: By which rounds are found and told apart; none of them is drawn.
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def subject(round_: int, summary: Summary) -> str:

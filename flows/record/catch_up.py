@@ -1,20 +1,33 @@
 """Enter every finished round in DVC, git and MLflow, in that order; whatever is missing is made up for."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows.console import screen
 from flows.record import Summary, git, subject, tracking, versions
-from tasks import files, loop
+from tasks import curve_file, files, loop
 from tasks.config import Config
 from tasks.datasets.gallery import gallery
 from tasks.errors import RecordError
-from tasks.history import Outcome, history
-from tasks.rounds import Workspace, sync_rounds_file
+from tasks.history import Outcome, aborted, history
+from tasks.report import run as report
+from tasks.rounds import Workspace, decision, sync_rounds_file
 
 #: What MLflow draws over the labels bought, besides the sums of a Summary.
-_METRICS = ("accuracy", "nll", "ece", "money_labels", "money_compute", "record_epochs", "items_scored")
+_METRICS = (
+    "accuracy",
+    "validation_accuracy",
+    "nll",
+    "ece",
+    "money_labels",
+    "money_compute",
+    "record_epochs",
+    "items_scored",
+    "wall_hours",
+    "attempt",
+)
 
 
 def pending(workspace: Workspace, config: Config) -> bool:
@@ -51,6 +64,7 @@ def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = Non
     """
     # A process may have died after it wrote a plan or a decision, and before dvc.yaml could know of it.
     sync_rounds_file(workspace)
+    curve_file.sync(workspace)
     finished = loop.finished_rounds(workspace)
     if not finished:
         return
@@ -98,8 +112,10 @@ def _track(
             with TemporaryDirectory() as folder:
                 picture = _gallery(workspace, number, Path(folder))
                 tracking.record_round(workspace, number, summary, gallery=picture, flow_run_id=flow_run_id)
+    tracking.mark_aborted(workspace, aborted(list(outcomes.values())))
     if loop.next_step(workspace) is None:
-        tracking.finish(workspace)
+        with TemporaryDirectory() as folder:
+            tracking.finish(workspace, lambda: report.write(workspace, Path(folder)))
 
 
 def _gallery(workspace: Workspace, round_: int, folder: Path) -> Path | None:
@@ -113,13 +129,31 @@ def _gallery(workspace: Workspace, round_: int, folder: Path) -> Path | None:
 def _summary(workspace: Workspace, config: Config, outcome: Outcome) -> Summary:
     folder = workspace.round_dir(outcome.round)
     return Summary(
-        labels=outcome.labels,
+        labels=outcome.bought,
         money=outcome.money,
         currency=config.prices.currency,
         device_hours=outcome.device_hours,
-        metrics={name: getattr(outcome, name) for name in _METRICS},
+        metrics=_metrics(outcome),
         params=files.read_json(folder / "plan.json"),
         history=_history(workspace, outcome.round),
+        tags=_tags(workspace, outcome),
+    )
+
+
+def _metrics(outcome: Outcome) -> dict[str, float]:
+    """What was measured, and the bill by its lines."""
+    values = {name: getattr(outcome, name) for name in _METRICS} | {"attempt_labels": outcome.labels}
+    values |= {f"policy/{name}": value for name, value in asdict(outcome.measured).items()}
+    values |= {f"bill/{name}": value for name, value in asdict(outcome.bill).items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _tags(workspace: Workspace, outcome: Outcome) -> dict[str, str]:
+    made = decision(workspace, outcome.round)
+    return {"frugal.attempt": str(outcome.attempt)} | (
+        {"frugal.decision": made["action"], "frugal.policy": made["policy"], "frugal.reason": made["reason"]}
+        if made
+        else {}
     )
 
 

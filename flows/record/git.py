@@ -17,9 +17,15 @@ from tasks.errors import RecordError, WorkspaceError
 from tasks.rounds import Workspace
 
 #: What git keeps of a round; DVC keeps the rest.
-ROUND_FILES = ("plan.json", "metrics.json", "cost.json", "decision.json")
+ROUND_FILES = ("plan.json", "forecast.json", "metrics.json", "cost.json", "decision.json")
 #: What every commit of a round brings up to date.
-SHARED_FILES = ("conf/rounds.yaml", "data/loop.json", "data/loop_id", "dvc.lock")
+SHARED_FILES = (
+    "conf/rounds.yaml",
+    "data/loop.json",
+    "data/loop_id",
+    "data/curve.csv",
+    "dvc.lock",
+)
 #: What `frugal init` makes; part of a round's commit only where nothing was ever committed.
 INIT_FILES = (".dvc/.gitignore", ".dvc/config", ".dvcignore", ".gitignore", "conf", "data/.gitignore", "dvc.yaml")
 

@@ -12,7 +12,7 @@ A server that is away is asked once: for ``_AWAY_S`` seconds the functions here 
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from flows.record import Summary, tracking_arm, tracking_run, tracking_store
+from flows.record import Summary, tracking_arm, tracking_curve, tracking_run, tracking_store
 from tasks import config, files
 from tasks.compare import folder as comparisons
 from tasks.compare.folder import Comparison
@@ -35,6 +35,8 @@ _MODEL = ("model.safetensors", "model.json")
 _LOOP, _KIND, _ROUND, _DONE = "frugal.loop_id", "frugal.kind", "frugal.round", "frugal.recorded"
 #: On the loop's run, set last: the round whose model was registered as `champion`.
 _CHAMPION = "frugal.champion"
+#: On the run of a round whose attempt was a false start.
+_ABORTED = "frugal.aborted"
 #: Seconds for which a server that was away is not asked again.
 _AWAY_S = 600.0
 
@@ -74,6 +76,18 @@ def recorded_rounds(workspace: Workspace) -> set[int]:
         return {number for number, run in _find(workspace).rounds.items() if run.data.tags.get(_DONE) == "true"}
 
 
+def loops(workspace: Workspace, wanted: str) -> list[tracking_curve.LoopRun]:
+    """The recorded loops that the id or the name of a run, of a loop or of an experiment stands for; empty if none.
+
+    Raises:
+        RecordError: MLflow is away.
+    """
+    if not tracking_store.exists(workspace):
+        return []
+    with _refusals(workspace):
+        return tracking_curve.find(connect(workspace), wanted)
+
+
 def record_round(
     workspace: Workspace,
     round_: int,
@@ -102,6 +116,22 @@ def record_round(
             client.set_tag(run.info.run_id, _DONE, "true")
 
 
+def mark_aborted(workspace: Workspace, numbers: Sequence[int]) -> None:
+    """Tag the runs of rounds after which the loop began anew; they stay where they are.
+
+    Raises:
+        RecordError: MLflow refuses or is away.
+    """
+    if not numbers:
+        return
+    with _refusals(workspace):
+        client = connect(workspace)
+        for number, run in _find(workspace).rounds.items():
+            if number in numbers and run.data.tags.get(_ABORTED) != "true":
+                client.set_tag(run.info.run_id, "mlflow.runName", f"round {number:03d} (aborted)")
+                client.set_tag(run.info.run_id, _ABORTED, "true")
+
+
 def is_finished(workspace: Workspace) -> bool:
     """Whether the loop's run has ended and the model of its last round so far is registered; asks by one search.
 
@@ -121,10 +151,11 @@ def is_finished(workspace: Workspace) -> bool:
         return any(_has_ended(workspace, run, numbers[-1]) for run in runs)
 
 
-def finish(workspace: Workspace) -> None:
-    """End the loop's run and register the last round's model as `champion`; a second call changes nothing.
+def finish(workspace: Workspace, report: Callable[[], Iterable[Path]] = tuple) -> None:
+    """End the loop's run, register the last round's model as `champion`, and keep the report's files with the run.
 
-    A loop of a comparison only ends: which of so many models is the champion, it cannot say.
+    A second call changes nothing. A loop of a comparison only ends: which of so many models is the champion, it cannot
+    say, and nobody asks for a report of each.
 
     Raises:
         RecordError: MLflow refuses or is away, or the last round is not recorded yet.
@@ -140,6 +171,8 @@ def finish(workspace: Workspace) -> None:
         registers = _registers(workspace)
         if registers:
             _register(client, workspace, last, found.rounds[last].info.run_id)
+            for path in report():
+                tracking_run.log_file(client, found.loop.info.run_id, path, "report")
         if found.loop.info.status != "FINISHED":
             client.set_terminated(found.loop.info.run_id, "FINISHED")
         if registers:

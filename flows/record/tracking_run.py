@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Metric, Run, RunTag
 
-_ARTIFACTS = ("plan.json", "cost.json", "decision.json", "metrics.json", "selected.parquet", "scores.parquet")
+_ARTIFACTS = (
+    "plan.json",
+    "forecast.json",
+    "cost.json",
+    "decision.json",
+    "metrics.json",
+    "selected.parquet",
+    "scores.parquet",
+)
 _POOLS = {"labeled": "training", "unlabeled": "pool"}
 #: MLflow's limits for one batch.
 _METRICS_A_BATCH, _PARAMS_A_BATCH, _VALUE_LENGTH, _DIGEST_LENGTH = 1000, 100, 6000, 36
@@ -45,7 +53,7 @@ def write(
     if gallery is not None:
         log_file(client, run_id, gallery)
     client.log_batch(loop.info.run_id, metrics=_points(reached, at, summary.labels))
-    client.log_batch(run_id, tags=_tags({**origin, **_origin(workspace, round_)}))
+    client.log_batch(run_id, tags=_tags({**origin, **summary.tags, **_origin(workspace, round_)}))
 
 
 def epochs(history: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, int, dict[str, float]]]:

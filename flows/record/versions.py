@@ -64,7 +64,7 @@ def commit(workspace: Workspace, round_: int) -> None:
 
 
 def is_recorded(workspace: Workspace, round_: int) -> bool:
-    """Whether dvc.lock holds every finished stage of the round with all of its outputs.
+    """Whether dvc.lock holds every finished stage of the round, with the outputs that the workspace's dvc.yaml names.
 
     Raises:
         RecordError: dvc.lock is damaged.
@@ -73,7 +73,9 @@ def is_recorded(workspace: Workspace, round_: int) -> bool:
     for name in _stage_names(workspace, round_):
         stage = stages.BY_NAME[name.partition("@")[0]]
         outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
-        if outputs.keys() != {out["path"] for out in locked.get(name, {}).get("outs", ())}:
+        recorded = {out["path"] for out in locked.get(name, {}).get("outs", ())}
+        # The dvc.yaml that an earlier release made names fewer of them.
+        if not recorded or not recorded <= outputs.keys():
             return False
     return True
 

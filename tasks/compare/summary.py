@@ -21,7 +21,8 @@ class Row:
     labels: float
     accuracy: float
     accuracy_ci95: float | None
-    #: To the first arm with the same seed at the same round; null for the first arm itself.
+    #: To the first arm with the same seed at the same round and number of labels, or at the ends of both loops; null
+    #: for the first arm itself.
     difference: float | None
     difference_ci95: float | None
     #: Seeds behind the difference: those that both arms have at this round; null where there is no difference.
@@ -48,7 +49,7 @@ def per_round(points: Sequence[Point]) -> list[Row]:
     arms = _arms(points)
     rounds = {arm: sorted({point.round for point in points if point.arm == arm}) for arm in arms}
     at = {number: [point for point in points if point.round == number] for number in set().union(*rounds.values())}
-    return [_row(arm, arms[0], at[number]) for arm in arms for number in rounds[arm]]
+    return [_row(arm, arms[0], _comparable(arm, at[number])) for arm in arms for number in rounds[arm]]
 
 
 def finals(points: Sequence[Point]) -> list[Row]:
@@ -56,6 +57,12 @@ def finals(points: Sequence[Point]) -> list[Row]:
     ends = {(point.arm, point.seed): point for point in sorted(points, key=lambda point: point.round)}
     arms = _arms(points)
     return [_row(arm, arms[0], list(ends.values())) for arm in arms]
+
+
+def _comparable(arm: str, points: Sequence[Point]) -> list[Point]:
+    """The arm's points, and those of other arms that have as many labels with the same seed."""
+    mine = {point.seed: point.labels for point in points if point.arm == arm}
+    return [point for point in points if point.arm == arm or mine.get(point.seed) == point.labels]
 
 
 def _arms(points: Sequence[Point]) -> list[str]:

@@ -4,13 +4,13 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import astuple, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasks.compare.points import Point
-from tasks.compare.summary import Row
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
-def to_csv(kind: type[Row] | type[Point], rows: Sequence[Row] | Sequence[Point]) -> bytes:
+def to_csv(kind: type["DataclassInstance"], rows: Sequence["DataclassInstance"]) -> bytes:
     """A header with the names of the fields, then one line a row; UTF-8, nothing for null, six digits at most."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -54,9 +54,21 @@ def _peak_memory_mb() -> float:
 
 
 def price(usage: Usage, prices: PricesConfig) -> dict[str, float]:
-    """Money for labels and for device time, in the currency of ``prices``; a device kind without a price is free."""
+    """Money for labels, for device time, and for the time of the machine besides, in the currency of ``prices``.
+
+    A device kind without a price is free.
+    """
     compute = sum(seconds / 3600 * prices.device_hour.get(kind, 0.0) for kind, seconds in usage.device_s.items())  # type: ignore[call-overload]
-    return {"labels": round(usage.label_price, 6), "compute": round(compute, 6)}
+    besides = max(usage.wall_s - sum(usage.device_s.values()), 0.0)
+    overhead = besides / 3600 * prices.device_hour.get("cpu", 0.0)
+    return {"labels": round(usage.label_price, 6), "compute": round(compute, 6), "overhead": round(overhead, 6)}
+
+
+def all_used(stages: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What each of the stages used, also in earlier runs on other inputs."""
+    for made in stages.values():
+        yield made["used"]
+        yield from made.get("discarded", [])
 
 
 def entry(round_dir: Path, stage: str) -> dict[str, Any] | None:

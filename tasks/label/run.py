@@ -1,10 +1,14 @@
 """LABEL: buy the labels of the selected items and move them from the unlabelled pool to the labelled one."""
 
+import math
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import files, registry
+from tasks.config import PricesConfig
 from tasks.cost.ledger import Usage
+from tasks.drawer import drawer, unpaid
 from tasks.errors import WaitingForLabels
 from tasks.label.labels import Label
 from tasks.rounds import Workspace, load_config
@@ -13,22 +17,29 @@ from tasks.rounds import Workspace, load_config
 def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     """Write labels.parquet, labeled.parquet and unlabeled.parquet of a round, and count the labels and their price.
 
+    A label that was bought before the loop began anew comes from the drawer, and costs and counts nothing.
+
     Raises:
         WaitingForLabels: people have not answered all of the tasks.
         UserError: the labeler cannot answer, or its answers do not fit.
     """
-    labels = ask(workspace, round_)
-    price = load_config(workspace).prices.label
-    _write_labels(workspace, round_, labels, price)
+    prices = load_config(workspace).prices
+    bought = _bought(ask(workspace, round_), prices)
+    selected = files.read_table(workspace.round_dir(round_) / "selected.parquet", ["id"])["id"].combine_chunks()
+    labels = _in_order(pa.concat_tables([_kept(workspace, round_, selected), bought]), selected)
+    files.write_table(workspace.round_dir(round_) / "labels.parquet", labels)
     _write_pools(workspace, round_, labels)
-    usage.labels = len(labels)
-    usage.label_price = round(price * len(labels), 6)
+    usage.labels = len(bought)
+    fee = prices.batch_fee if len(bought) else 0.0
+    usage.label_price = round(math.fsum(bought["price"].to_pylist()) + fee, 6)
 
 
 def ask(workspace: Workspace, round_: int) -> list[Label]:
-    """The labeler's answers to the round's tasks; writes nothing."""
+    """The labeler's answers to the round's tasks, none for what lies in the drawer; writes nothing."""
     config = load_config(workspace)
-    ids = files.read_table(workspace.round_dir(round_) / "selected.parquet", ["id"])["id"].to_pylist()
+    ids = unpaid(workspace, round_)
+    if not ids:
+        return []
     classes = files.read_json(workspace.pool / "pool.json")["classes"]
     labels: list[Label] = registry.resolve(registry.LABELERS, config.label.labeler)(
         workspace, round_, ids, classes, config
@@ -36,27 +47,42 @@ def ask(workspace: Workspace, round_: int) -> list[Label]:
     return labels
 
 
-def _write_labels(workspace: Workspace, round_: int, labels: list[Label], price: float) -> None:
-    table = pa.table(
+def _bought(labels: list[Label], prices: PricesConfig) -> pa.Table:
+    """The rows of labels.parquet for new answers, each with its own price; an unknown time is free."""
+    return pa.table(
         {
             "id": pa.array([label.id for label in labels], pa.string()),
             "label": pa.array([label.label for label in labels], pa.int64()),
             "annotator": pa.array([label.annotator for label in labels], pa.string()),
             "labeled_at": pa.array([label.labeled_at for label in labels], pa.string()),
             "seconds": pa.array([label.seconds for label in labels], pa.float64()),
-            "price": pa.array([price] * len(labels), pa.float64()),
+            "price": pa.array(
+                [prices.label + (label.seconds or 0.0) * prices.annotator_second for label in labels], pa.float64()
+            ),
         }
     )
-    files.write_table(workspace.round_dir(round_) / "labels.parquet", table)
 
 
-def _write_pools(workspace: Workspace, round_: int, labels: list[Label]) -> None:
+def _kept(workspace: Workspace, round_: int, selected: pa.Array) -> pa.Table:
+    """The rows for selected items out of the drawer, free of charge."""
+    kept = drawer(workspace, round_)
+    kept = kept.filter(pc.is_in(kept["id"], value_set=selected))
+    return kept.set_column(kept.schema.get_field_index("price"), "price", pa.array([0.0] * len(kept), pa.float64()))
+
+
+def _in_order(labels: pa.Table, selected: pa.Array) -> pa.Table:
+    """By rank; an item that people skipped has no row."""
+    rows = pc.index_in(selected, value_set=labels["id"].combine_chunks()).drop_null()
+    return labels.take(rows).combine_chunks()
+
+
+def _write_pools(workspace: Workspace, round_: int, labels: pa.Table) -> None:
     folder, previous = workspace.round_dir(round_), workspace.previous_dir(round_)
     labeled = files.read_table(previous / "labeled.parquet")
     new = pa.table(
         {
-            "id": pa.array([label.id for label in labels], pa.string()),
-            "label": pa.array([label.label for label in labels], pa.int64()),
+            "id": labels["id"],
+            "label": labels["label"],
             "round": pa.array([round_] * len(labels), pa.int32()),
         }
     )

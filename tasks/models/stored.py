@@ -18,6 +18,9 @@ from tasks import files, registry
 from tasks.errors import DataError
 from tasks.models.view import View
 
+#: Parameters and buffers of one model by name.
+State = dict[str, Tensor]
+
 _WEIGHTS, _CARD = "model.safetensors", "model.json"
 
 
@@ -37,7 +40,7 @@ def write(folder: Path, models: Sequence[nn.Module], card: dict[str, Any]) -> No
     files.write_json(folder / _CARD, {**card, **several, "parameters": parameters, "digest": digest})
 
 
-def _state(models: Sequence[nn.Module]) -> dict[str, Tensor]:
+def _state(models: Sequence[nn.Module]) -> State:
     return {
         (f"member.{member}.{name}" if len(models) > 1 else name): tensor.detach().cpu().contiguous()
         for member, model in enumerate(models)
@@ -79,7 +82,30 @@ def read(folder: Path, device: torch.device) -> tuple[list[nn.Module], View, dic
     return [view.placed(model).eval() for model in models], view, card
 
 
-def _split(weights: dict[str, Tensor], members: int) -> list[dict[str, Tensor]]:
+def read_states(folder: Path, digest: str, members: int) -> list[State]:
+    """The members' whole states, buffers included, on the CPU: of model.safetensors alone, without model.json.
+
+    Args:
+        digest: SHA-256 of the file, in hexadecimal.
+        members: how many models it holds.
+
+    Raises:
+        DataError: the file is missing or damaged, has other bytes, or holds another number of models.
+    """
+    weights = folder / _WEIGHTS
+    if not weights.exists():
+        raise DataError(f"{weights}: missing; restore it with `dvc checkout`")
+    if files.digest(weights) != digest:
+        raise DataError(
+            f"{weights}: not the weights that are asked for ({digest[:12]}…); restore it with `dvc checkout`"
+        )
+    try:
+        return _split(load(weights.read_bytes()), members)
+    except (ValueError, SafetensorError) as error:
+        raise DataError(f"{weights}: does not load ({error}); restore it with `dvc checkout`") from None
+
+
+def _split(weights: State, members: int) -> list[State]:
     """The members' states; tensors of none of them raise ValueError."""
     if members == 1:
         return [weights]
@@ -92,7 +118,7 @@ def _split(weights: dict[str, Tensor], members: int) -> list[dict[str, Tensor]]:
     return states
 
 
-def _model(card: dict[str, Any], state: dict[str, Tensor]) -> nn.Module:
+def _model(card: dict[str, Any], state: State) -> nn.Module:
     model: nn.Module = registry.resolve(registry.MODELS, card["model"])(tuple(card["shape"]), len(card["classes"]))
     model.load_state_dict(state)
     return model

@@ -1,4 +1,4 @@
-"""What policies answer: a value or an action, always with its reason."""
+"""What policies answer: a value, a verdict or an action, always with its reason and the numbers behind it."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -8,10 +8,23 @@ Action = Literal["continue", "stop", "restart"]
 
 @dataclass(frozen=True)
 class Choice:
-    """One decision of a round's plan."""
+    """One decision of a round's plan; any JSON values."""
 
     value: Any
     reason: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one rule says of a history: whether it holds, why or why not, on which numbers (plain, finite JSON values).
+
+    A rule that cannot tell yet does not hold, and its reason says what is missing.
+    """
+
+    holds: bool
+    reason: str
+    numbers: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,47 +1,131 @@
 """The two moments at which policies speak: before a round (plan.json) and after its training (decision.json)."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from tasks import files, registry
 from tasks.config import Config, InferConfig
+from tasks.cost import calibration, forecast
 from tasks.history import history
-from tasks.policy import query_size, stopping
+from tasks.policy import false_start, measure, next_round
 from tasks.policy.decision import Choice
+from tasks.policy.query_size import choice as query_size
+from tasks.policy.retrain import choice as retrain
+from tasks.policy.scope import adaptive
+from tasks.policy.situation import Situation
+from tasks.policy.stop import rules
 from tasks.rounds import Workspace, load_config
 
 
 def plan(workspace: Workspace, round_: int) -> None:
     """Write this round's decisions, each with its reason."""
-    config = load_config(workspace)
-    unlabeled = files.count_rows(workspace.previous_dir(round_) / "unlabeled.parquet")
+    situation = _situation(workspace, workspace.previous_dir(round_))
+    config = situation.config
     cached = files.count_rows(workspace.previous_dir(round_) / "scores.parquet")
     choices = {
-        "query_size": query_size.fixed(history(workspace), config.loop, unlabeled),
-        "strategy": _strategy(config, round_),
+        "attempt": _attempt(situation),
+        "query_size": query_size.choose(situation),
+        "strategy": _strategy(situation),
         "proxy": Choice(None, "the model that is trained also selects"),
-        "infer_scope": _scope(config, cached),
+        "infer_scope": _adapted(workspace, round_, situation, _scope(config, cached)),
         "infer_passes": _passes(config, cached),
-        "retrain": Choice("scratch", "weights are drawn anew each round"),
-        "seed": Choice(config.seed, "seed"),
+        "retrain": _from_weights(workspace, situation, retrain.choose(situation)),
+        "stop_set": _stop_set(situation),
+        "watch": false_start.watches(situation),
+        "seed": Choice(config.seed, "seed; every draw is made from it and the round's number"),
     }
-    plan = {"round": round_, **{name: asdict(choice) for name, choice in choices.items()}}
+    # The plan comes last: it is what opens the round.
+    files.write_json(workspace.round_dir(round_) / "forecast.json", _forecast(round_, situation, choices))
+    plan = {"round": round_, **{name: _plain(choice) for name, choice in choices.items()}}
     files.write_json(workspace.round_dir(round_) / "plan.json", plan)
 
 
 def decide(workspace: Workspace, round_: int) -> None:
-    """Write whether another round follows, by which policy, and why."""
-    unlabeled = files.count_rows(workspace.round_dir(round_) / "unlabeled.parquet")
-    made = stopping.decide(history(workspace), load_config(workspace).loop, unlabeled)
-    files.write_json(workspace.round_dir(round_) / "decision.json", {"round": round_, **asdict(made)})
+    """Write whether another round follows, by which policy, and why, and what was measured to say so."""
+    situation = _situation(workspace, workspace.round_dir(round_))
+    measured = measure.compare(workspace, round_, situation.config)
+    situation = replace(situation, history=[*situation.history[:-1], replace(situation.history[-1], measured=measured)])
+    made = false_start.decide(situation) or rules.decide(situation)
+    decision = {"round": round_, **asdict(made), "measured": asdict(measured)}
+    files.write_json(workspace.round_dir(round_) / "decision.json", decision)
 
 
-def _strategy(config: Config, round_: int) -> Choice:
-    if round_:
+def _situation(workspace: Workspace, folder: Path) -> Situation:
+    """Between two rounds; ``folder`` holds the pools as they are now."""
+    return Situation(
+        history=history(workspace),
+        config=load_config(workspace),
+        pool=files.count_rows(workspace.pool / "start" / "unlabeled.parquet"),
+        unlabeled=files.count_rows(folder / "unlabeled.parquet"),
+        held_out=files.count_rows(workspace.pool / "test.parquet"),
+        rates=calibration.load(workspace, load_config(workspace)),
+        classes=len(files.read_object(workspace.pool / "pool.json", "classes")["classes"]),
+    )
+
+
+def _forecast(round_: int, situation: Situation, choices: Mapping[str, Choice]) -> dict[str, Any]:
+    """What the round is going to use, and cost where it is known how long a unit takes."""
+    query = int(choices["query_size"].value)
+    work = forecast.work(
+        situation.config,
+        before=situation.attempt[-1].labels if situation.attempt else 0,
+        query_size=query,
+        pool=situation.pool,
+        held_out=situation.held_out,
+        retrain=choices["retrain"].value,
+        scope=choices["infer_scope"].value,
+        scored=not next_round.is_last(situation, query),
+        stop_set=choices["stop_set"].value,
+    )
+    rates = situation.rates
+    price = None if rates is None else forecast.price(work, situation.config, rates)
+    return {
+        "round": round_,
+        **asdict(work),
+        "rates": None if rates is None else asdict(rates),
+        "price": None if price is None else asdict(price),
+    }
+
+
+def _plain(choice: Choice) -> dict[str, Any]:
+    """As plan.json has it: numbers only where there are some."""
+    return {name: value for name, value in asdict(choice).items() if name != "numbers" or value}
+
+
+def _attempt(situation: Situation) -> Choice:
+    if not situation.history:
+        return Choice(0, "the loop begins")
+    last = situation.history[-1]
+    if last.restarted:
+        return Choice(last.attempt + 1, f"the loop begins anew after round {last.round:03d}")
+    return Choice(last.attempt, "the attempt goes on")
+
+
+def _strategy(situation: Situation) -> Choice:
+    config = situation.config
+    if situation.attempt:
         return Choice(config.select.strategy, "select.strategy")
     name = config.select.initial
     caution = "; it reads the true classes of the whole pool: simulation only" if name == "class_balanced" else ""
     return Choice(name, f"select.initial{caution}")
+
+
+def _from_weights(workspace: Workspace, situation: Situation, choice: Choice) -> Choice:
+    """The choice of how to train, with the weights to go on from, if any."""
+    if choice.value == "scratch":
+        return choice
+    last = situation.attempt[-1].round
+    digest = files.read_object(workspace.round_dir(last) / "model.json", "digest")["digest"]
+    return replace(choice, value={**choice.value, "from_round": last, "digest": digest})
+
+
+def _stop_set(situation: Situation) -> Choice:
+    policy = situation.config.policy
+    if not policy.needs_stop_set():
+        return Choice(0, "no policy goes by it")
+    return Choice(min(policy.stop_set, situation.pool), "policy.stop_set")
 
 
 def _scope(config: Config, cached: int) -> Choice:
@@ -53,6 +137,13 @@ def _scope(config: Config, cached: int) -> Choice:
     if not cached:
         return Choice("full", "no value is cached yet, so the first pass is a full one (CEAL, Appendix 2)")
     return Choice([{"name": name, **_settings(infer, name)} for name in infer.scope], "infer.scope")
+
+
+def _adapted(workspace: Workspace, round_: int, situation: Situation, choice: Choice) -> Choice:
+    """The choice of what to score, with as many candidates as policy.scope wants."""
+    if situation.config.policy.scope == "fixed" or not isinstance(choice.value, list):
+        return choice
+    return adaptive.choose(workspace, round_, situation, choice.value)
 
 
 def _passes(config: Config, cached: int) -> Choice:

@@ -12,8 +12,9 @@ import pyarrow.compute as pc
 from tasks import cache as caches
 from tasks import files, registry
 from tasks.cost.ledger import Usage
+from tasks.drawer import unpaid
 from tasks.errors import ConfigError, DataError
-from tasks.rounds import Workspace, load_config
+from tasks.rounds import Workspace, begins_attempt, load_config
 from tasks.seeds import seed_sequence
 from tasks.select.choice import Candidates, Chosen
 from tasks.select.freshness import freshest_first
@@ -37,8 +38,9 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     rows = caches.rows(cache, ids)
     scores = np.asarray(caches.column(cache, rows, "score", np.nan), dtype=np.float64)
     candidates = Candidates(ids, scores, seed_sequence(config.seed, round_, "select"), config.select.beta)
-    name, size = _planned(folder / "plan.json", round_, len(ids))
-    if round_ == 0:
+    first = begins_attempt(workspace, round_)
+    name, size = _planned(folder / "plan.json", first, len(ids))
+    if first:
         chosen: Chosen = registry.resolve(registry.INITIAL_POOLS, name)(workspace, candidates, size)
     elif name in registry.BLIND:
         chosen = registry.resolve(registry.STRATEGIES, name)(candidates, size)
@@ -50,11 +52,11 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     _write_tasks(workspace, round_, ids.take(chosen.positions), cache, rows.take(chosen.positions))
 
 
-def _planned(path: Path, round_: int, unlabeled: int) -> tuple[str, int]:
+def _planned(path: Path, first: bool, unlabeled: int) -> tuple[str, int]:
     """The strategy and the query size of the plan."""
     plan = files.read_object(path, "strategy", "query_size")
     name, size = plan["strategy"]["value"], plan["query_size"]["value"]
-    known = registry.STRATEGIES if round_ else registry.INITIAL_POOLS
+    known = registry.INITIAL_POOLS if first else registry.STRATEGIES
     if name not in known:
         raise ConfigError(f"{path}: strategy is {name!r}; known: {', '.join(known)}")
     if not isinstance(size, int) or not 0 < size <= unlabeled:
@@ -100,11 +102,13 @@ def _write_tasks(workspace: Workspace, round_: int, ids: pa.Array, cache: pa.Tab
             f"{workspace.previous_dir(round_) / 'scores.parquet'}: proposes class {wrong}, but there are "
             f"{len(classes)}, numbered from 0; restore it with `dvc checkout`"
         )
+    wanted = set(unpaid(workspace, round_))
     lines = [
         {"id": id_, "uri": uri, "round": round_, "priority": rank, "proposals": _proposals(classes, label, confidence)}
         for rank, (id_, uri, label, confidence) in enumerate(
             zip(ids.to_pylist(), uris.to_pylist(), proposals, confidences, strict=True)
         )
+        if id_ in wanted
     ]
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     files.write_bytes(workspace.round_dir(round_) / "tasks.jsonl", text.encode())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Examples:
     items: npt.NDArray[np.uint8]
     #: int64, (N,), each in 0…classes-1.
     labels: npt.NDArray[np.int64]
+    #: string, (N,), ascending; None where nobody asks who they are.
+    ids: pa.Array | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,4 +1,4 @@
-"""The training of a model, from random weights to the last epoch."""
+"""The training of a model, from the weights that it begins with to the last epoch."""
 
 import copy
 import math
@@ -12,13 +12,15 @@ from torch.nn import functional
 
 from tasks import progress
 from tasks.config import TrainConfig
+from tasks.cost.ledger import Usage
 from tasks.datasets import images
-from tasks.errors import ConfigError, FrugalError
+from tasks.errors import ConfigError, Diverged
 from tasks.models.device import reproducible
 from tasks.models.forward import log_probabilities
 from tasks.models.view import View
 from tasks.train.evaluate import accuracy, nll
 from tasks.train.examples import Examples
+from tasks.train.replay import Replay
 from tasks.train.schedule import learning_rate
 
 History = list[dict[str, Any]]
@@ -31,6 +33,8 @@ def fit(
     settings: TrainConfig,
     view: View,
     seed: int,
+    replay: Replay | None = None,
+    usage: Usage | None = None,
 ) -> tuple[nn.Module, History]:
     """Build a model and train it on ``train``; equal arguments give equal weights on one machine and thread count.
 
@@ -44,16 +48,19 @@ def fit(
         validation: None or empty for none.
         view: how the items reach the model; holds the precision.
         seed: for ``torch.manual_seed``; the global generators are left as they were.
+        replay: which of the training items an epoch meets; None: all.
+        usage: counts records times epochs, and as forward passes these and the validation items', as they are spent.
 
     Returns:
-        The model on the view's device, in evaluation mode, and per epoch: epoch (from 1), loss (mean over the training
+        The model on the view's device, in evaluation mode, and per epoch: epoch (from 1), loss (mean over the epoch's
         items, as augmented and with dropout), lr (of the last step), validation_loss and validation_accuracy if any.
 
     Raises:
         ConfigError: fp16 on a CPU, or batch normalisation with single-item batches.
-        FrugalError: the loss became infinite or undefined.
+        Diverged: the loss became infinite or undefined; it holds the epochs before that one.
     """
-    total = len(train)
+    usage = usage or Usage()
+    total = len(train) if replay is None else len(replay)
     with (
         reproducible(view.device, seed),
         progress.task("TRAIN", total * settings.epochs) as bar,
@@ -76,7 +83,7 @@ def fit(
         for epoch in range(1, settings.epochs + 1):
             model.train()
             # The order is drawn on the CPU, so that one seed means one order on every kind of device.
-            order = torch.randperm(total).to(view.device)
+            order = (torch.randperm(total) if replay is None else replay.order()).to(view.device)
             epoch_loss = torch.zeros((), dtype=torch.float64, device=view.device)
             for chosen in _batches(order, settings.batch_size):
                 # index_select copies whole rows: many times as fast as items[chosen] on a CPU.
@@ -100,13 +107,16 @@ def fit(
 
             # Read once per epoch: on a GPU each reading waits for all work that is queued.
             record: dict[str, Any] = {"epoch": epoch, "loss": epoch_loss.item() / total, "lr": lr}
+            usage.record_epochs += total
+            usage.forward_passes += total
+            _check_finite(record["loss"], record, history)
             history.append(record)
-            _check_finite(record["loss"], epoch, lr)
             if not validation:
                 continue
             scores = log_probabilities(model, validation.items, view)
+            usage.forward_passes += len(validation)
             record["validation_loss"] = nll(scores, validation.labels)
-            _check_finite(record["validation_loss"], epoch, lr)
+            _check_finite(record["validation_loss"], record, history[:-1])
             record["validation_accuracy"] = accuracy(scores, validation.labels)
             if record["validation_loss"] < best_loss:
                 best, best_loss, best_epoch = copy.deepcopy(model.state_dict()), record["validation_loss"], epoch
@@ -125,11 +135,19 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
     return compiled
 
 
-def _check_finite(loss: float, epoch: int, lr: float) -> None:
+def _check_finite(loss: float, record: dict[str, Any], before: History) -> None:
     if not math.isfinite(loss):
-        raise FrugalError(
-            f"training diverged in epoch {epoch} at a learning rate of {lr:g}; start a new loop with a lower train.lr"
+        raise Diverged(
+            f"training diverged in epoch {record['epoch']} at a learning rate of {record['lr']:g}; "
+            "start a new loop with a lower train.lr",
+            [before],
         )
+
+
+def untrained(build: Callable[[], nn.Module], view: View, seed: int) -> nn.Module:
+    """The model that ``fit`` begins with, on the view's device, in evaluation mode; arguments as there."""
+    with reproducible(view.device, seed):
+        return view.placed(build()).eval()
 
 
 def check_batches(model: nn.Module, items: int, batch_size: int) -> None:
@@ -143,12 +161,17 @@ def check_batches(model: nn.Module, items: int, batch_size: int) -> None:
     Raises:
         ConfigError: the model has batch normalisation, and a batch would hold a single item.
     """
-    normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
-    if normalises and min(items, batch_size) < 2:
+    if min(items, batch_size) < fewest_items(model):
         raise ConfigError(
             "train: the model has batch normalisation, which needs two items in a batch; "
             "set train.batch_size to 2 or more, and loop.initial so that at least two items are trained on"
         )
+
+
+def fewest_items(model: nn.Module) -> int:
+    """The fewest items that a batch of a training may hold; ``model`` as in ``check_batches``."""
+    normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    return 2 if normalises else 1
 
 
 def _batches(order: Tensor, batch_size: int) -> list[Tensor]:

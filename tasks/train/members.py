@@ -6,7 +6,8 @@ Source: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Esti
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from tasks.errors import Diverged
 from tasks.models.forward import log_probabilities
 from tasks.models.view import View
 from tasks.train.fit import History
@@ -25,20 +27,23 @@ class Ensemble:
 
     #: On one device, in evaluation mode.
     models: tuple[nn.Module, ...]
-    #: Of each member, one entry per epoch.
+    #: Of each member, one entry per epoch; fewer than there are models where a training diverged.
     histories: tuple[History, ...]
-
-    @property
-    def epochs(self) -> int:
-        """Of all members together."""
-        return sum(map(len, self.histories))
 
     @property
     def history(self) -> History:
         """The members' epochs, one member after the other; each entry names its ``member`` if there are several."""
-        if len(self.histories) == 1:
+        if len(self.models) == 1:
             return self.histories[0]
         return [{"member": member, **epoch} for member, epochs in enumerate(self.histories) for epoch in epochs]
+
+    @property
+    def losses(self) -> dict[str, float] | None:
+        """Training loss of the first and of the last epoch, means over the members; None if one has no epoch."""
+        if len(self.histories) < len(self.models) or not all(self.histories):
+            return None
+        ends = {"first": 0, "last": -1}
+        return {name: statistics.fmean(epochs[end]["loss"] for epochs in self.histories) for name, end in ends.items()}
 
     @property
     def validation_loss(self) -> float:
@@ -68,12 +73,23 @@ class Ensemble:
         return mean
 
 
-def fit_members(fit_one: Callable[[int], tuple[nn.Module, History]], seeds: Sequence[int]) -> Ensemble:
-    """Train one member per seed.
+def fit_members(fit_one: Callable[[int], tuple[nn.Module, History]], members: int) -> Ensemble:
+    """Train the members one after the other.
 
     Args:
-        fit_one: from a seed to a trained model and its history.
-        seeds: independent of each other; at least one.
+        fit_one: from a member's number, from 0, to a trained model and its history; independent of the others'.
+        members: at least one.
+
+    Raises:
+        Diverged: a member's training did; it holds the histories of those before as well.
     """
-    models, histories = zip(*map(fit_one, seeds), strict=True)
-    return Ensemble(models, histories)
+    models: list[nn.Module] = []
+    histories: list[History] = []
+    for member in range(members):
+        try:
+            model, history = fit_one(member)
+        except Diverged as fault:
+            raise Diverged(str(fault), [*histories, *fault.histories]) from None
+        models.append(model)
+        histories.append(history)
+    return Ensemble(tuple(models), tuple(histories))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.train.evaluate import LogProbabilities
 from tasks.train.members import Ensemble
 
 #: What ``evaluate`` returns.
@@ -28,8 +29,8 @@ class Repeated:
     ensemble: Ensemble
     #: Its number, from 0.
     kept: int
-    #: Of all repeats and members together.
-    epochs: int
+    #: What it says of the held-out items.
+    scores: LogProbabilities
     #: Of each repeat.
     measures: tuple[Measures, ...]
     #: Of each repeat; infinite where nothing was validated.
@@ -50,26 +51,28 @@ class Repeated:
         return {**_means(self.measures), "kept": self.kept, "repeats": spread}
 
 
-def repeat(times: int, train: Callable[[int], Ensemble], measure: Callable[[Ensemble], Measures]) -> Repeated:
+def repeat(
+    times: int, train: Callable[[int], Ensemble], measure: Callable[[Ensemble], tuple[Measures, LogProbabilities]]
+) -> Repeated:
     """Train and measure several times, with no more than the best ensemble so far and the newest in memory.
 
     Args:
         times: at least 1.
         train: from a repeat's number, from 0, to its ensemble.
-        measure: the ensemble's measures on the held-out set, which have no say in what is kept.
+        measure: the ensemble's measures on the held-out set, which have no say in what is kept, and what they are of.
     """
-    epochs, measures, losses = [], [], []
+    measures, losses = [], []
 
-    def once(number: int) -> Ensemble:
+    def once(number: int) -> tuple[Ensemble, LogProbabilities]:
         ensemble = train(number)
-        epochs.append(ensemble.epochs)
-        measures.append(measure(ensemble))
+        measured, scores = measure(ensemble)
+        measures.append(measured)
         losses.append(ensemble.validation_loss)
-        return ensemble
+        return ensemble, scores
 
     # min forgets what is not the best so far, and prefers the first among equals, as index does.
-    best = min(map(once, range(times)), key=lambda ensemble: ensemble.validation_loss)
-    return Repeated(best, losses.index(min(losses)), sum(epochs), tuple(measures), tuple(losses))
+    best, scores = min(map(once, range(times)), key=lambda one: one[0].validation_loss)
+    return Repeated(best, losses.index(min(losses)), scores, tuple(measures), tuple(losses))
 
 
 def _means(measures: tuple[Measures, ...]) -> Measures:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -24,8 +25,38 @@ KILLS = 25
 LIMIT_S = 120.0
 
 
+#: Every kind of policy at work: a false start (the first attempt is not good enough, the second one is), rules of which
+#: none ever ends the loop before its time, fitted query sizes, a mode of training that changes, candidates likewise.
+#: Forecasts go by rates that are given, so that what is decided by them does not depend on the machine.
+POLICIES = (
+    "seed=3",
+    "loop.rounds=5",
+    "train.epochs=10",
+    "train.lr=0.03",
+    "loop.max_labels=80",
+    "policy.metric=accuracy",
+    "policy.false_start.rounds=1",
+    "policy.false_start.above_chance=0",
+    "policy.false_start.loss_falls=0.01",
+    "policy.false_start.expected={10: 0.3}",
+    "policy.stop_set=50",
+    "policy.stop.budget={labels: 1000, money: 1000, device_hours: 1000, wall_hours: 1000}",
+    "policy.stop.target.accuracy=1.0",
+    "policy.stop.all={rounds: {at_least: 99}, plateau: {}, marginal_value: {value_per_point: 1}, learning_curve: {}}",
+    "policy.stop.any.all={rounds: {at_least: 99}, stable_predictions: {}, overall_uncertainty: {}}",
+    "policy.query_size=cost_optimal",
+    "policy.cost_optimal={smallest: 5, largest: 15}",
+    "policy.retrain=auto",
+    "policy.auto={then: resume, kappa: 0.3, back: 0.2}",
+    "policy.scope=adaptive",
+    "infer.scope=[candidates]",
+    "infer.candidates={size: 40, explore: 0.3}",
+    "rates={record_epoch: 1e-4, forward_pass: 1e-5, stage: 0.01}",
+)
+
+
 def command(workspace: Workspace) -> list[str]:
-    return ["run", "--workspace", str(workspace.root), "conf/digits.yaml", *QUICK]
+    return ["run", "--workspace", str(workspace.root), "conf/digits.yaml", *QUICK, *POLICIES]
 
 
 def run_to_its_end(workspace: Workspace) -> None:
@@ -133,21 +164,24 @@ def check_finished(workspace: Workspace, undisturbed: Workspace) -> None:
     messages = git(workspace, "log", "--format=%s").splitlines()
     assert [message.partition(":")[0] for message in reversed(messages)] == [
         "frugal init",
-        "round 000",
-        "round 001",
-        "round 002",
+        *(f"round {number:03d}" for number in rounds(workspace)),
     ]
     locked = yaml.safe_load((workspace.root / "dvc.lock").read_text())["stages"]
     assert {name for name in locked if name.startswith("train@")} == {
         f"train@00{number}" for number in rounds(workspace)
     }
     bought = [id_ for number in rounds(workspace) for id_ in ids_bought(workspace, number)]
-    assert len(bought) == len(set(bought)) == history(workspace)[-1].labels
+    assert len(bought) == len(set(bought)) == history(workspace)[-1].bought
 
 
 def ids_bought(workspace: Workspace, round_: int) -> list[str]:
-    ids: list[str] = files.read_table(workspace.round_dir(round_) / "labels.parquet", ["id"])["id"].to_pylist()
-    return ids
+    """What was paid for; labels out of the drawer cost nothing."""
+    table = files.read_table(workspace.round_dir(round_) / "labels.parquet", ["id", "price"])
+    return [row["id"] for row in table.to_pylist() if row["price"]]
+
+
+def plans(workspace: Workspace) -> list[dict[str, Any]]:
+    return [files.read_json(workspace.round_dir(number) / "plan.json") for number in rounds(workspace)]
 
 
 def check_mlflow(workspace: Workspace) -> None:
@@ -157,9 +191,11 @@ def check_mlflow(workspace: Workspace) -> None:
     runs = client.search_runs([client.get_experiment_by_name("digits").experiment_id])
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     assert len(parents) == 1
-    assert len(runs) == 4
+    assert len(runs) == 1 + len(rounds(workspace))
     points = client.get_metric_history(parents[0].info.run_id, "accuracy")
-    assert sorted(point.step for point in points) == [10, 20, 30]
+    assert sorted(point.step for point in points) == [outcome.bought for outcome in history(workspace)]
+    aborted = {run.data.tags["frugal.round"] for run in runs if run.data.tags.get("frugal.aborted") == "true"}
+    assert aborted == {"000"}
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert len(client.search_model_versions("name = 'digits'")) == 1
     assert client.get_model_version_by_alias("digits", "champion").version == 1
@@ -167,9 +203,11 @@ def check_mlflow(workspace: Workspace) -> None:
 
 @pytest.mark.server
 @pytest.mark.timeout(900)
-def test_loop_killed_at_25_instants_ends_as_if_left_alone(tmp_path: Path, nursery: Nursery) -> None:
+def test_loop_with_every_policy_killed_at_25_instants_ends_as_if_left_alone(tmp_path: Path, nursery: Nursery) -> None:
     undisturbed = fresh(tmp_path / "undisturbed" / "w")
     run_to_its_end(undisturbed)
+    assert [plan["attempt"]["value"] for plan in plans(undisturbed)] == [0, 1, 1, 1, 1, 1]
+    assert {str(plan["retrain"]["value"])[:10] for plan in plans(undisturbed)} == {"scratch", "{'mode': '"}
     rng = random.Random(2026)
     kills, loops = 0, 0
     while kills < KILLS:

@@ -1,0 +1,226 @@
+"""What a round will use and cost, before it is begun: the units of cost.json, and their price."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks import registry
+from tasks.config import Config
+from tasks.config_policy import settings_of
+from tasks.cost import scored as counting
+from tasks.cost.bill import Bill
+from tasks.cost.rates import Rates
+
+#: Of a round that is followed by another one; in a loop's last round there is no INFER.
+_STAGES = 4
+#: Items on which INFER finds the centres of its clusters (tasks/infer/clustering.py).
+CLUSTERED = 20_000
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a round uses, in units that depend on no machine; the fields are those of its ledger."""
+
+    labels: int
+    #: Over all members and repeats.
+    record_epochs: int
+    #: Of TRAIN: those of the training itself, of its validation and of its evaluation.
+    train_passes: int
+    items_scored: int
+    infer_passes: int
+    #: Whether the round will use just that; else it is a guess, or an upper bound, as ``why`` says.
+    exact: bool
+    why: tuple[str, ...] = ()
+    #: Stages that are run.
+    stages: int = _STAGES
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a round costs, in the currency of the prices, and takes, in hours."""
+
+    labels: float
+    compute: float
+    #: Of the machine while it reads and writes.
+    overhead: float
+    #: Of all three.
+    money: float
+    device_hours: float
+    #: Of the stages, one after the other.
+    wall_hours: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """What TRAIN uses."""
+
+    record_epochs: int
+    passes: int
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What INFER uses."""
+
+    items: int
+    passes: int
+    why: tuple[str, ...] = ()
+
+
+def work(
+    config: Config,
+    *,
+    before: int,
+    query_size: int,
+    pool: int,
+    held_out: int,
+    retrain: str | Mapping[str, Any] = "scratch",
+    scope: str | Sequence[Mapping[str, Any]] | None = None,
+    scored: bool = True,
+    stop_set: int = 0,
+) -> Work:
+    """Count beforehand what cost.json will say of a round.
+
+    Args:
+        before: items with a label before the round, in the same attempt; 0 makes it an attempt's first round.
+        query_size: labels that are bought.
+        pool: items of the pool, labelled or not.
+        held_out: items on which every model is evaluated.
+        retrain: how the model is trained: a mode, with the settings of policy.<mode>, or the value of a plan.
+        scope: what INFER scores: the value of a plan; None: as configured, and all in an attempt's first round.
+        scored: whether INFER follows, which it does not in a loop's last round.
+        stop_set: items whose predictions tell how stable the model is; 0 for none.
+    """
+    trained = training(config, before, query_size, held_out, retrain, stop_set)
+    after = scoring(config, pool - before - query_size, not before, scope) if scored else Scoring(0, 0)
+    why = trained.why + after.why
+    return Work(
+        labels=query_size,
+        record_epochs=trained.record_epochs,
+        train_passes=trained.passes,
+        items_scored=after.items,
+        infer_passes=after.passes,
+        exact=not why,
+        why=why,
+        stages=_STAGES if scored else _STAGES - 1,
+    )
+
+
+def training(
+    config: Config,
+    before: int,
+    query_size: int,
+    held_out: int,
+    retrain: str | Mapping[str, Any] = "scratch",
+    stop_set: int = 0,
+) -> Training:
+    """What TRAIN uses; arguments as in ``work``.
+
+    Which items are held back for validation is told by their ids, so beforehand their number is an expectation; with
+    train.patience the number of epochs is an upper bound.
+    """
+    settings = _retrained(config, retrain)
+    epochs = config.train.epochs if settings.get("epochs") is None else int(settings["epochs"])
+    members, trainings = config.train.members, config.train.members * config.train.repeats
+    held = _held_back(before + query_size, config.train.validation)
+    used = before + query_size - held
+    if settings["mode"] == "resume":
+        old = before - _held_back(before, config.train.validation)
+        # As tasks/train/replay.py has it: with nothing new, one older item at least.
+        new = used - old
+        used = new + min(max(round(settings["replay"] * old), 1 - new), old)
+    records = used * epochs * trainings
+    passes = records + held * epochs * trainings + held_out * trainings + (stop_set + held) * members
+    why = []
+    if held:
+        why.append("train.validation: how many labels are held back is an expectation")
+    if config.train.patience is not None:
+        why.append("train.patience: training may end earlier, so at most")
+    return Training(records, passes, tuple(why))
+
+
+def scoring(
+    config: Config, unlabeled: int, first: bool, scope: str | Sequence[Mapping[str, Any]] | None = None
+) -> Scoring:
+    """What INFER uses on ``unlabeled`` items; ``first``: no value is cached yet, so all of them are scored."""
+    infer = config.infer
+    if scope is None:
+        scope = _scope(config, first)
+    if scope == "none" or not unlabeled:
+        return Scoring(0, 0)
+    items = counting.under([{"name": "full"}] if isinstance(scope, str) else scope, unlabeled)
+    passes = infer.first_passes if first and infer.first_passes is not None else infer.passes
+    # The clusters are found once, by the first model of an ensemble.
+    clustered = items.expected + min(CLUSTERED, items.expected) if first and "clusters" in infer.scope else 0
+    why = (items.why,) if items.why else ()
+    return Scoring(items.expected, items.expected * config.train.members * passes + clustered, why)
+
+
+def price(work: Work, config: Config, rates: Rates) -> Price:
+    """What ``work`` costs at the configured prices, if its units take as long as ``rates`` say."""
+    prices = config.prices
+    device_hours = device_seconds(work, rates) / 3600
+    stage_hours = work.stages * rates.stage / 3600
+    labels = labels_price(work.labels, config)
+    compute = device_hours * prices.device_hour.get(rates.device, 0.0)
+    overhead = stage_hours * prices.device_hour.get("cpu", 0.0)
+    return Price(labels, compute, overhead, labels + compute + overhead, device_hours, device_hours + stage_hours)
+
+
+def bill(work: Work, config: Config, rates: Rates) -> Bill:
+    """The same money, by what it is for."""
+    prices = config.prices
+    stage = rates.stage / 3600 * prices.device_hour.get("cpu", 0.0)
+    second = prices.device_hour.get(rates.device, 0.0) / 3600
+    return Bill(
+        labels=labels_price(work.labels, config),
+        training=_training_seconds(work, rates) * second + stage,
+        inference=work.infer_passes * rates.forward_pass * second + (stage if work.stages == _STAGES else 0.0),
+        selection=stage,
+        overhead=stage,
+    )
+
+
+def labels_price(labels: int, config: Config) -> float:
+    """Of labels that are bought in one round: each one's price and its annotator's time, and the fee of the batch."""
+    prices = config.prices
+    each = prices.label + config.label.seconds * prices.annotator_second
+    return math.fsum([labels * each, prices.batch_fee]) if labels else 0.0
+
+
+def device_seconds(work: Work, rates: Rates) -> float:
+    """Of TRAIN and INFER. A record-epoch holds its own forward pass, so only the other passes are added."""
+    return _training_seconds(work, rates) + work.infer_passes * rates.forward_pass
+
+
+def _training_seconds(work: Work, rates: Rates) -> float:
+    evaluated = work.train_passes - work.record_epochs
+    each = rates.forward_pass if rates.evaluation is None else rates.evaluation
+    return work.record_epochs * rates.record_epoch + evaluated * each
+
+
+def _retrained(config: Config, retrain: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"mode": retrain, **settings_of(config.policy, retrain)} if isinstance(retrain, str) else retrain
+
+
+def _held_back(labelled: int, share: float) -> int:
+    """Each side gets at least one of two items or more, and a single item is trained on."""
+    if not share or labelled < 2:
+        return 0
+    return min(max(round(share * labelled), 1), labelled - 1)
+
+
+def _scope(config: Config, first: bool) -> str | list[dict[str, Any]]:
+    """The infer_scope of a plan."""
+    if config.select.strategy in registry.BLIND:
+        return "none"
+    if first or config.infer.scope == ("full",):
+        return "full"
+    return [{"name": name, **_block(config, name)} for name in config.infer.scope]
+
+
+def _block(config: Config, name: str) -> dict[str, Any]:
+    block = getattr(config.infer, name, None)
+    return block.model_dump(mode="json") if block is not None else {}

@@ -1,0 +1,137 @@
+"""Rates measured on this machine: the product's own training and scoring, timed on random items."""
+
+import statistics
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import nn
+
+from tasks import files, progress, registry
+from tasks.config import Config
+from tasks.cost import calibration
+from tasks.cost.rates import Rates
+from tasks.datasets.tables import SCORES
+from tasks.forecast.sizes import Sizes
+from tasks.infer.scoring import score_items
+from tasks.models import device as devices
+from tasks.models.view import View
+from tasks.train.examples import Examples
+from tasks.train.fit import fit
+
+#: Seconds from which a timing is long enough; and the number of timings, of which the median counts, where they are
+#: shorter than a second.
+_ENOUGH_S = 0.3
+_TIMINGS = 3
+#: No timing takes more epochs or items than this, however fast the machine.
+_MOST_EPOCHS, _MOST_ITEMS = 256, 1 << 17
+#: How TRAIN evaluates a model.
+_PLAIN = {"acquisition": "entropy", "passes": 1, "members": 1}
+#: Stages of a round, among which the building of a model is divided.
+_STAGES = 4
+
+
+def measure(config: Config, sizes: Sizes) -> Rates:
+    """Seconds of a unit of compute on this machine, for the configuration's model, batches and precision.
+
+    A record-epoch is what another epoch adds to a training, so that building and compiling the model, which does not
+    grow with the epochs, is left out; it is divided among the stages. A forward pass is one that INFER counts: of
+    several passes with dropout left on, only what follows the first dropout is repeated, so that one of them is
+    cheaper than a pass on its own, as TRAIN's evaluations are. Takes seconds; the median of three timings, after one
+    that does not count.
+
+    Raises:
+        ConfigError: the device is not there, or the model does not take the items.
+    """
+    device = devices.resolve(config.device)
+    channels = sizes.shape[0]
+    view = View(device, (0.5,) * channels, (0.25,) * channels, config.train.precision, config.train.channels_last)
+    build = partial(registry.resolve(registry.MODELS, config.train.model), sizes.shape, sizes.classes)
+    with devices.reproducible(device, config.seed), progress.shown_by(progress.Silent()):
+        record_epoch, constant = _training(config, sizes, view, build)
+        used, model = calibration.settings(config)["infer"], view.placed(build()).eval()
+        forward_pass = _scoring(used, sizes, view, model)
+        # With one pass an item they are the same.
+        evaluation = None if used["passes"] == 1 else _scoring({**used, **_PLAIN}, sizes, view, model)
+    stage = _files(sizes.pool) + constant / _STAGES
+    return Rates("cuda" if device.type == "cuda" else "cpu", record_epoch, forward_pass, stage, evaluation)
+
+
+def _training(config: Config, sizes: Sizes, view: View, build: Callable[[], nn.Module]) -> tuple[float, float]:
+    """Seconds of a record-epoch, and those of a training besides."""
+    # Nothing is learnt from noise, and steps so small cannot diverge.
+    settings = config.train.model_copy(update={"lr": 1e-9, "schedule": "constant", "patience": None})
+    examples = _examples(min(calibration.train_items(config), max(sizes.pool, 2)), sizes)
+
+    def train(epochs: int) -> None:
+        fit(build, examples, None, settings.model_copy(update={"epochs": epochs}), view, config.seed)
+
+    train(1)
+    once, more = _median(view.device, partial(train, 1)), 1
+    while (longer := _seconds(view.device, partial(train, 1 + more)) - once) < _ENOUGH_S and more < _MOST_EPOCHS:
+        more *= 4
+    longer = max(_median(view.device, partial(train, 1 + more), longer + once) - once, 1e-9)
+    epoch = longer / more
+    return epoch / len(examples), max(once - epoch, 0.0)
+
+
+def _scoring(used: Mapping[str, Any], sizes: Sizes, view: View, model: nn.Module) -> float:
+    """Seconds of a forward pass of one item; ``used``: by what INFER scores, as ``calibration.settings`` has it."""
+    models: Sequence[nn.Module] = [model] * used["members"]
+    items = _examples(min(used["batch_size"], max(sizes.pool, 1)), sizes).items
+
+    def score(count: int) -> None:
+        rows: npt.NDArray[np.int64] = np.arange(count) % len(items)
+        score_items(models, view, items, rows, used["acquisition"], used["batch_size"], used["passes"])
+
+    count = min(32, len(items))
+    score(count)
+    while (once := _seconds(view.device, partial(score, count))) < _ENOUGH_S and count < _MOST_ITEMS:
+        count *= 4
+    passes: int = count * used["members"] * used["passes"]
+    return _median(view.device, partial(score, count), once) / passes
+
+
+def _files(pool: int) -> float:
+    """Seconds in which a stage writes and reads a table of the whole pool: what its files come to, roughly."""
+    ids = pa.array([f"{number:012d}" for number in range(pool)], pa.string())
+    columns = [ids if field.name == "id" else pa.nulls(pool, field.type) for field in SCORES]
+    numbers = pa.array(np.random.default_rng(0).random(pool), pa.float64())
+    table = pa.Table.from_arrays(columns, schema=SCORES)
+    table = table.set_column(SCORES.get_field_index("score"), SCORES.field("score"), numbers)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scores.parquet"
+
+        def through() -> None:
+            files.write_table(path, table)
+            files.digest(path)
+            files.read_table(path)
+
+        return _median(torch.device("cpu"), through)
+
+
+def _examples(count: int, sizes: Sizes) -> Examples:
+    draw = np.random.default_rng(0)
+    items = draw.integers(0, 256, (count, *sizes.shape), dtype=np.uint8)
+    return Examples(items, draw.integers(0, sizes.classes, count))
+
+
+def _median(device: torch.device, work: Callable[[], None], first: float | None = None) -> float:
+    """The median of a few timings, or the first one alone if it took a second or more."""
+    first = _seconds(device, work) if first is None else first
+    if first >= 1:
+        return first
+    return statistics.median([first, *(_seconds(device, work) for _ in range(_TIMINGS - 1))])
+
+
+def _seconds(device: torch.device, work: Callable[[], None]) -> float:
+    seconds: dict[str, float] = {}
+    with devices.timed(device, seconds):
+        work()
+    return seconds[device.type]

@@ -1,0 +1,108 @@
+"""The bill of a whole loop before it is begun: its policies are asked round by round, as the loop would ask them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tasks.config import Config
+from tasks.cost import forecast
+from tasks.cost.forecast import Work
+from tasks.history import Outcome
+from tasks.policy.query_size import choice as query_size
+from tasks.policy.retrain import choice as retrain
+from tasks.policy.situation import Situation
+from tasks.policy.stop import bounds
+
+#: Policies that go by what the models will turn out to know, and what is taken instead of them.
+_UNKNOWN_SIZE = "policy.query_size: cost_optimal goes by the learning curve; as if every round bought loop.query_size"
+_UNKNOWN_MODE = "policy.retrain: auto goes by how stable the models are; as if all were trained from scratch"
+_UNKNOWN_SCOPE = "policy.scope: adaptive goes by measured recall; as if infer.candidates stayed as they are"
+_UNKNOWN_END = "policy.stop may end the loop earlier, so at most"
+_UNKNOWN_STARTS = "policy.false_start may begin the loop anew; as if it did not"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One round of a loop that has not been run."""
+
+    round: int
+    #: Labelled items after it.
+    labels: int
+    work: Work
+
+
+def rounds(config: Config, pool: int, held_out: int) -> list[Planned]:
+    """Every round of the loop, if nothing but loop.rounds, loop.max_labels and the pool ends it.
+
+    Exact wherever each round's ``work`` is and ``notes`` are empty.
+
+    Args:
+        pool: items of the pool.
+        held_out: items of the held-out set.
+    """
+    return list(_rounds(_knowable(config), pool, held_out))
+
+
+def notes(config: Config) -> list[str]:
+    """What cannot be known of the loop beforehand, and what is forecast instead."""
+    policy = config.policy
+    unknown = {
+        _UNKNOWN_SIZE: policy.query_size == "cost_optimal",
+        _UNKNOWN_MODE: policy.retrain == "auto",
+        _UNKNOWN_SCOPE: policy.scope == "adaptive",
+        _UNKNOWN_END: bool(policy.stop.names()),
+        _UNKNOWN_STARTS: policy.false_start is not None,
+    }
+    return [note for note, holds in unknown.items() if holds]
+
+
+def _knowable(config: Config) -> Config:
+    """The configuration with what is taken instead of the policies that cannot be asked beforehand."""
+    policy = config.policy
+    known = {
+        "query_size": "fixed" if policy.query_size == "cost_optimal" else policy.query_size,
+        "retrain": "scratch" if policy.retrain == "auto" else policy.retrain,
+    }
+    return config.model_copy(update={"policy": policy.model_copy(update=known)})
+
+
+def _rounds(config: Config, pool: int, held_out: int) -> Iterator[Planned]:
+    stop_set = min(config.policy.stop_set, pool) if config.policy.needs_stop_set() else 0
+    done: list[Outcome] = []
+    while True:
+        before = done[-1].labels if done else 0
+        now = Situation(done, config, pool, pool - before, held_out)
+        size, mode = int(query_size.choose(now).value), retrain.choose(now).value
+        done = [*done, _outcome(len(done), before + size)]
+        ended = bounds.reached(Situation(done, config, pool, pool - before - size, held_out)) is not None
+        work = forecast.work(
+            config,
+            before=before,
+            query_size=size,
+            pool=pool,
+            held_out=held_out,
+            retrain=mode,
+            scored=not ended,
+            stop_set=stop_set,
+        )
+        yield Planned(len(done) - 1, before + size, work)
+        if ended:
+            return
+
+
+def _outcome(round_: int, labels: int) -> Outcome:
+    """A round of which nothing is known but its labels; no policy that is asked here looks at more."""
+    unknown = float("nan")
+    return Outcome(
+        round=round_,
+        labels=labels,
+        accuracy=unknown,
+        nll=unknown,
+        ece=unknown,
+        money=0.0,
+        money_labels=0.0,
+        money_compute=0.0,
+        device_hours=0.0,
+        record_epochs=0,
+        items_scored=0,
+        bought=labels,
+    )

@@ -1,0 +1,53 @@
+"""The query size that makes the rest of the loop cheapest, or best within what is left to spend.
+
+The derivation is in docs/methods.md. In short: large queries save trainings and scorings of the pool; small ones let
+the loop stop soon after it has reached its target, and nobody knows beforehand how many labels that takes.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tasks.cost.rates import Rates
+from tasks.policy import curve as curves
+from tasks.policy.curve import Curve
+from tasks.policy.decision import Choice
+from tasks.policy.query_size.bounds import Bounds, bounds
+from tasks.policy.query_size.to_target import cheapest, labels_ahead, unreachable
+from tasks.policy.query_size.within_budget import best
+from tasks.policy.situation import Situation
+
+
+def choose(situation: Situation) -> Choice:
+    """By the fitted curve and the forecast prices; loop.initial first, and a default while there is no curve."""
+    if not situation.attempt:
+        return Choice(situation.config.loop.initial, "loop.initial")
+    points = situation.curve
+    if missing := curves.missing(points):
+        why = f"the curve is too short to fit: {missing} more round{'s' if missing > 1 else ''} needed"
+        return _default(situation, why, {"points": len(points), "missing": missing})
+    if situation.rates is None:
+        return _default(situation, "nobody has measured how long a unit of compute takes", {})
+    within = bounds(situation)
+    if within.smallest == within.largest:
+        return Choice(within.largest, "there is no other size between the bounds", {"labels": within.labels})
+    return _fitted(situation, situation.rates, curves.fit(points), within)
+
+
+def _fitted(situation: Situation, rates: Rates, curve: Curve, within: Bounds) -> Choice:
+    target = situation.config.policy.cost_optimal.target
+    if target is None:
+        size, reason, numbers = best(situation, rates, within, curve)
+        return Choice(size, reason, numbers) if size is not None else _default(situation, reason, numbers)
+    ahead = labels_ahead(curve, target, within)
+    share = float(np.isfinite(ahead).mean())
+    if share <= 0.5:
+        return _default(situation, *unreachable(curve, target, within, share))
+    return Choice(*cheapest(situation, rates, within, ahead))
+
+
+def _default(situation: Situation, why: str, numbers: dict[str, Any]) -> Choice:
+    """What is asked for where nothing can be computed."""
+    if (smallest := situation.config.policy.cost_optimal.smallest) is not None:
+        return Choice(smallest, f"policy.cost_optimal.smallest: {why}", numbers)
+    return Choice(situation.config.loop.query_size, f"loop.query_size: {why}", numbers)

@@ -1,0 +1,107 @@
+"""The policies that a recorded loop is replayed with, and what each of them needs to know."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tasks.config import Config
+from tasks.config_policy import (
+    LearningCurveRule,
+    MarginalValueRule,
+    OverallUncertaintyRule,
+    PlateauRule,
+    StablePredictionsRule,
+    StopConfig,
+)
+from tasks.replay.recording import Recording
+
+#: The rules that need no setting of the user's, by themselves.
+_DEFAULTS = {
+    "plateau": StopConfig(plateau=PlateauRule()),
+    "stable_predictions": StopConfig(stable_predictions=StablePredictionsRule()),
+    "overall_uncertainty": StopConfig(overall_uncertainty=OverallUncertaintyRule()),
+    "learning_curve": StopConfig(learning_curve=LearningCurveRule()),
+}
+#: What the record has to hold for a rule.
+_NEEDS = {"stable_predictions": "kappa", "overall_uncertainty": "uncertainty"}
+#: What a budget bounds besides labels, which every record holds.
+_BOUNDS = ("money", "device_hours", "wall_hours")
+_PAIRS = ("compared", "gained", "lost")
+
+
+def panel(configured: StopConfig, preset: StopConfig | None, value_per_point: float | None) -> dict[str, StopConfig]:
+    """Every rule by itself with its default settings, what is configured, and the rule of the preset."""
+    alone = dict(_DEFAULTS)
+    if value_per_point is not None:
+        alone["marginal_value"] = StopConfig(marginal_value=MarginalValueRule(value_per_point=value_per_point))
+    if configured.target is not None:
+        alone["target"] = StopConfig(target=configured.target)
+    if configured.names():
+        alone["configured"] = configured
+    if preset is not None and preset.names():
+        alone["preset"] = preset
+    return alone
+
+
+def value_of(stop: StopConfig) -> float | None:
+    """What a rule of the policy, or of its groups, takes a percentage point to be worth."""
+    groups = [group for group in (stop.any, stop.all) if group is not None]
+    if stop.marginal_value is not None:
+        return stop.marginal_value.value_per_point
+    return next((value for group in groups if (value := value_of(group)) is not None), None)
+
+
+def missing(stop: StopConfig, recording: Recording) -> str:
+    """Why a policy cannot be replayed on a recording that is prepared, or nothing."""
+    names = stop.names()
+    lacking = [_NEEDS[name] for name in sorted(names & _NEEDS.keys()) if _NEEDS[name] not in recording.known]
+    if "plateau" in names and not _tells_gains(recording):
+        lacking.append("compared")
+    lacking += [name for name in _bounded(stop) if name not in recording.known]
+    if lacking:
+        return f"cannot be replayed: no {' and no '.join(dict.fromkeys(lacking))} in the curve"
+    if "marginal_value" in names and not recording.has_prices:
+        return "cannot be replayed: no prices; name a configuration that has them with --conf"
+    return ""
+
+
+def _tells_gains(recording: Recording) -> bool:
+    """Whether it is known how sure a gain of the metric is."""
+    on_held_out = recording.config.policy.metric == "accuracy" and recording.held_out > 0
+    return "compared" in recording.known or on_held_out
+
+
+def _bounded(stop: StopConfig) -> list[str]:
+    """What the budget rules of the policy, and of its groups, bound."""
+    own = [name for name in _BOUNDS if stop.budget is not None and getattr(stop.budget, name) is not None]
+    return own + [name for group in (stop.any, stop.all) if group is not None for name in _bounded(group)]
+
+
+def prepared(recording: Recording, configured: Config) -> Recording:
+    """The recording with the metric and the query sizes that are tried, and notes on what that means."""
+    tried, recorded = configured.policy, recording.config.policy
+    metric = tried.metric if tried.metric in recording.known else "accuracy"
+    if metric != recorded.metric:
+        recording = _without_pairs(recording)
+    changed = {"metric": metric, "schedule": tried.schedule, "geometric": tried.geometric}
+    policy = recorded.model_copy(update=changed)
+    made = replace(recording, config=recording.config.model_copy(update={"policy": policy}))
+    if metric == "accuracy":
+        why = "policy.metric=accuracy" if tried.metric == "accuracy" else "no validation accuracy in the curve"
+        made = made.noted(
+            f"{why}: the held-out set decides here, and also says what was lost, which flatters the rules"
+        )
+    if recording.rates is None:
+        made = made.noted("no rates: to marginal_value and budget the next round costs its labels alone")
+    return made
+
+
+def _without_pairs(recording: Recording) -> Recording:
+    """Without how many items became right and wrong: those of another metric."""
+    nothing = dict.fromkeys(_PAIRS)
+    outcomes = [replace(one, measured=replace(one.measured, **nothing)) for one in recording.history]
+    return replace(recording, history=tuple(outcomes), known=recording.known - set(_PAIRS))
+
+
+def all_notes(recordings: Sequence[Recording]) -> list[str]:
+    """The notes of all recordings, each once."""
+    return list(dict.fromkeys(note for recording in recordings for note in recording.notes))

@@ -1,0 +1,130 @@
+"""A replay from recordings to files."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tasks import files
+from tasks.compare.tables import to_csv
+from tasks.config import Config
+from tasks.config_policy import StopConfig
+from tasks.errors import ConfigError
+from tasks.replay import figures, panel, regret, results, sizes
+from tasks.replay.recording import Recording
+from tasks.replay.results import Mean, Row
+from tasks.replay.sizes import Size
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Everything that was found."""
+
+    recordings: list[Recording]
+    rows: list[Row]
+    #: Over the recordings; as many as there are policies.
+    means: list[Mean]
+    sizes: list[Size]
+    currency: str
+    #: What a percentage point is worth, in the currency; null where nobody said and the curves do not tell.
+    value_per_point: float | None
+    notes: list[str]
+
+    def plain(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {
+            "curves": [one.name for one in self.recordings],
+            "currency": self.currency,
+            "value_per_point": self.value_per_point,
+            "notes": self.notes,
+            "rows": [asdict(row) for row in self.rows],
+            "means": [asdict(mean) for mean in self.means],
+            "sizes": [asdict(size) for size in self.sizes],
+        }
+
+
+def replay(
+    recordings: Sequence[Recording],
+    *,
+    policies: Config | None = None,
+    preset: StopConfig | None = None,
+    value_per_point: float | None = None,
+) -> Replay:
+    """Every policy of the panel on every recording.
+
+    Args:
+        policies: whose policy.stop, policy.metric and query sizes are tried; None: each recording's own.
+        preset: another policy to try.
+        value_per_point: of a percentage point of accuracy, in the currency of the recordings; None: as the policies
+            have it, else the value at which the recorded loops were just worth it.
+
+    Raises:
+        ConfigError: the recordings are in different currencies, or the value is no finite amount above 0.
+    """
+    if value_per_point is not None and not 0 < value_per_point < math.inf:
+        raise ConfigError(f"--value-per-point: {value_per_point:g} is no finite amount above 0")
+    currency = _currency(recordings)
+    ready = [panel.prepared(one, policies or one.config) for one in _named_apart(recordings)]
+    value, note = _value(ready, policies, value_per_point, currency)
+    rows, landed = [], []
+    for one in ready:
+        configured = (policies or one.config).policy.stop
+        rows += results.rows(one, panel.panel(configured, preset, value), value)
+        landed += [size for name in sizes.POLICIES for size in sizes.landings(one, name)]
+    notes = [note, *panel.all_notes(ready), *([sizes.NOTE] if landed else [])]
+    return Replay(ready, rows, results.means(rows), landed, currency, value, notes)
+
+
+def write(found: Replay, folder: Path) -> list[Path]:
+    """Write stops.csv, for several curves means.csv, sizes.csv where there are any, and a picture; say where."""
+    tables = {"stops.csv": to_csv(Row, found.rows)}
+    if len(found.recordings) > 1:
+        tables["means.csv"] = to_csv(Mean, found.means)
+        picture = figures.bars(found.means, len(found.recordings), found.currency)
+    else:
+        picture = figures.curve(found.recordings[0], found.rows)
+    if found.sizes:
+        tables["sizes.csv"] = to_csv(Size, found.sizes)
+    for name, content in {**tables, "replay.png": picture}.items():
+        files.write_bytes(folder / name, content)
+    return [folder / name for name in (*tables, "replay.png")]
+
+
+def _currency(recordings: Sequence[Recording]) -> str:
+    currencies = {one.config.prices.currency: one.name for one in recordings}
+    if len(currencies) > 1:
+        told = ", ".join(f"{name} in {currency}" for currency, name in currencies.items())
+        raise ConfigError(f"prices.currency: {told}; replay curves together that are in one currency")
+    return next(iter(currencies))
+
+
+def _named_apart(recordings: Sequence[Recording]) -> list[Recording]:
+    """The second curve of a name gets a number."""
+    names = [one.name for one in recordings]
+    seen = [names[:position].count(name) for position, name in enumerate(names)]
+    return [replace(one, name=f"{one.name} ({n + 1})") if n else one for one, n in zip(recordings, seen, strict=True)]
+
+
+def _value(
+    recordings: Sequence[Recording], policies: Config | None, given: float | None, currency: str
+) -> tuple[float | None, str]:
+    """The value of a percentage point, and where it comes from, in words."""
+    priced = [one for one in recordings if "money" in one.known]
+    if not priced:
+        return given, "no money in the curve: regret, and the best stopping point, are left out"
+    if given is not None:
+        return given, f"a percentage point is worth {given:g} {currency} (--value-per-point)"
+    asked = [policies] if policies is not None else [one.config for one in recordings]
+    for config in asked:
+        if (value := panel.value_of(config.policy.stop)) is not None:
+            return value, f"a percentage point is worth {value:g} {currency} (marginal_value.value_per_point)"
+    value = regret.break_even_value([one.history for one in priced])
+    if value is None:
+        return None, "accuracy did not rise, so the curve gives a point no value: regret is left out; --value-per-point"
+    # Shortest number that is as good: the same in the rule, the table and the note.
+    value = float(f"{value:.4g}")
+    return value, (
+        f"a percentage point is taken to be worth {value:g} {currency}, at which going on after the first round just "
+        "pays over the whole record, seen in hindsight; say what it is worth to you with --value-per-point"
+    )

@@ -1,0 +1,70 @@
+"""Curves in a CSV file: one row for each trained round, several loops told apart by the column `run`."""
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tasks.config import Config
+from tasks.config_base import nearest
+from tasks.errors import DataError
+from tasks.replay.recording import Recording
+from tasks.replay.rows import COLUMNS, REQUIRED, Row, recording
+
+_RUN = "run"
+
+
+def read(path: Path, base: Config) -> list[Recording]:
+    """The loops of a file in the order in which they begin; row 1 is the header.
+
+    Args:
+        base: has the prices and policies.
+
+    Raises:
+        DataError: the file is unreadable, a column is missing, or a value is missing or impossible; row and column
+            are named.
+    """
+    curves: dict[str, list[Row]] = {}
+    unread: list[str] = []
+    for line, cells in _lines(path):
+        unread = [name for name in cells if name not in (*COLUMNS, _RUN)]
+        curves.setdefault(cells.get(_RUN, ""), []).append(_row(path, line, cells))
+    if not curves:
+        raise DataError(f"{path}: no rows below the header; a curve has one for each trained round")
+    found = [recording(name or path.stem, str(path), rows, base) for name, rows in curves.items()]
+    note = f"columns that were not read: {', '.join(unread)}"
+    return [one.noted(note) for one in found] if unread else found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True, restkey="", restval="")
+            _check_header(path, [name.strip() for name in reader.fieldnames or ()])
+            for cells in reader:
+                if "" in cells:
+                    raise DataError(f"{path}, row {reader.line_num}: more values than the header has columns")
+                yield reader.line_num, {name.strip(): value.strip() for name, value in cells.items()}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8 ({error})") from None
+
+
+def _check_header(path: Path, names: list[str]) -> None:
+    for name in REQUIRED:
+        if name not in names:
+            raise DataError(
+                f"{path}, row 1, column {name}: missing{nearest(name, names)}; a curve has {name} in each row"
+            )
+    for name in names:
+        if not name or names.count(name) > 1:
+            raise DataError(f"{path}, row 1, column {name!r}: {'named twice' if name else 'a column without a name'}")
+
+
+def _row(path: Path, line: int, cells: Mapping[str, str]) -> Row:
+    values = {}
+    for name in COLUMNS:
+        if text := cells.get(name, ""):
+            try:
+                values[name] = float(text)
+            except ValueError:
+                raise DataError(f"{path}, row {line}, column {name}: {text!r} is no number") from None
+    return Row(f"row {line}", values)

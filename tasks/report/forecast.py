@@ -1,0 +1,98 @@
+"""What was forecast for each round beside what it came to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.report.loop import Round
+from tasks.report.words import amount, count, duration
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Something that is forecast, and how its numbers are written."""
+
+    name: str
+    write: Callable[[float | None], str]
+    #: Whether it does not depend on the machine, so that a fixed plan forecasts it exactly.
+    counted: bool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A number and its forecast, either of which may be missing."""
+
+    unit: Unit
+    actual: float | None
+    forecast: float | None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A round's forecast and outcome; work that was discarded is not among its numbers."""
+
+    round: int
+    aborted: bool
+    has_forecast: bool
+    #: Whether all that the forecast counts was settled beforehand; else ``why`` says what was not.
+    exact: bool
+    why: tuple[str, ...]
+    #: Whether INFER was left out, as no round goes on from this one.
+    unscored: bool
+    pairs: list[Pair]
+
+
+UNITS = (
+    Unit("labels", count, True),
+    Unit("record-epochs", count, True),
+    Unit("items scored", count, True),
+    Unit("forward passes", count, True),
+    Unit("device time", duration, False),
+    Unit("money", amount, False),
+)
+
+
+def compare(rounds: list[Round]) -> list[Compared]:
+    """Each finished round's numbers beside their forecasts, in order."""
+    return [_compared(round_) for round_ in rounds if round_.outcome is not None]
+
+
+def _compared(round_: Round) -> Compared:
+    forecast = round_.forecast or {}
+    actual, expected = _actual(round_.stages), _expected(forecast)
+    decided = round_.decision or {}
+    return Compared(
+        round=round_.number,
+        aborted=round_.aborted,
+        has_forecast=round_.forecast is not None,
+        exact=bool(forecast.get("exact")),
+        why=tuple(forecast.get("why", ())),
+        unscored=decided.get("action") in ("stop", "restart") and "infer" not in round_.stages,
+        pairs=[Pair(unit, actual[unit.name], expected[unit.name]) for unit in UNITS],
+    )
+
+
+def _actual(stages: dict[str, Any]) -> dict[str, float | None]:
+    used = [entry["used"] for entry in stages.values()]
+    return {
+        "labels": sum(one["labels"] for one in used),
+        "record-epochs": sum(one["record_epochs"] for one in used),
+        "items scored": sum(one["items_scored"] for one in used),
+        "forward passes": sum(one["forward_passes"] for one in used),
+        "device time": sum(sum(one["device_s"].values()) for one in used),
+        "money": sum(sum(one["money"].values()) for one in used),
+    }
+
+
+def _expected(forecast: dict[str, Any]) -> dict[str, float | None]:
+    passes = [forecast.get(name) for name in ("train_passes", "infer_passes")]
+    price = forecast.get("price") or {}
+    hours = price.get("device_hours")
+    return {
+        "labels": forecast.get("labels"),
+        "record-epochs": forecast.get("record_epochs"),
+        "items scored": forecast.get("items_scored"),
+        "forward passes": None if None in passes else sum(one for one in passes if one is not None),
+        "device time": None if hours is None else 3600 * hours,
+        "money": price.get("money"),
+    }

@@ -1,0 +1,327 @@
+"""`frugal plan`, its calibration, and the alternatives that it compares."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from flows.cli import main
+from tasks import config as configs
+from tasks import files
+from tasks.config import Config, TrainConfig, parse
+from tasks.cost import calibration
+from tasks.cost.rates import Rates
+from tasks.errors import DataError
+from tasks.forecast import calibrate
+from tasks.forecast import plan as plans
+from tasks.forecast.alternatives import Alternative, alternatives
+from tasks.forecast.sizes import Sizes, sizes
+from tasks.rounds import Workspace, begin, held
+from tasks.train.examples import Examples
+from tests.pools import PRICES, snapshot
+
+RATES = Rates("cpu", record_epoch=1e-3, forward_pass=1e-4, stage=0.1)
+SIZES = Sizes((1, 8, 8), 10, 1_000, 200)
+#: Nothing is timed with rates of one's own.
+OWN = {"record_epoch": 1e-3, "forward_pass": 1e-4, "stage": 0.1}
+DIGITS = """\
+name: small
+device: cpu
+dataset: {name: digits, limit: 300}
+loop: {rounds: 3, initial: 20, query_size: 10}
+train: {model: linear, epochs: 2}
+"""
+
+
+def small(**blocks: Any) -> Config:
+    values: dict[str, Any] = {
+        "name": "small",
+        "device": "cpu",
+        "loop": {"rounds": 4, "initial": 100, "query_size": 50},
+        "train": {"model": "linear", "epochs": 2},
+        "prices": PRICES,
+    }
+    return parse(values | blocks, "test")
+
+
+@pytest.fixture
+def ready(tmp_path: Path) -> Workspace:
+    """A workspace with one configuration, in which no loop has begun."""
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "dvc.yaml").touch()
+    (tmp_path / "conf" / "small.yaml").write_text(DIGITS)
+    (tmp_path / "conf" / "prices.yaml").write_text(json.dumps(PRICES))
+    return Workspace(tmp_path)
+
+
+def frugal(workspace: Workspace, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["plan", *arguments, "-w", str(workspace.root)])
+
+
+def told(workspace: Workspace, *arguments: str) -> dict[str, Any]:
+    result = frugal(workspace, *arguments, "--json", *(f"rates.{key}={value}" for key, value in OWN.items()))
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_the_sum_of_the_rounds_is_the_whole() -> None:
+    plan = plans.plan(small(), SIZES, RATES)
+    assert plan.exact
+    assert [row.labels for row in plan.rounds] == [100, 150, 200, 250]
+    for unit in ("labels", "record_epochs", "train_passes", "items_scored", "infer_passes"):
+        assert getattr(plan.total.work, unit) == sum(getattr(row.work, unit) for row in plan.rounds)
+    assert plan.total.work.record_epochs == 2 * 700
+    assert plan.total.work.items_scored == 900 + 850 + 800
+    assert plan.total.money == pytest.approx(sum(row.money for row in plan.rounds), abs=1e-5)
+    assert plan.total.bill.labels == pytest.approx(250 * 0.05)
+    assert plan.total.wall_hours - plan.total.device_hours == pytest.approx(15 * 0.1 / 3600)
+
+
+def test_what_is_not_exact_is_noted_once() -> None:
+    plan = plans.plan(small(train={"model": "linear", "validation": 0.2}), SIZES, RATES)
+    assert not plan.exact
+    assert len(plan.notes) == 1
+    assert "train.validation" in plan.notes[0]
+
+
+def test_alternatives_buy_the_same_labels() -> None:
+    found = alternatives(small(), SIZES, RATES)
+    assert {one.plan.total.labels for one in found} == {250}
+    assert [one.name for one in found if one.lever == "loop size"] == [
+        "25 a round",
+        "50 a round",
+        "100 a round",
+        "one shot",
+    ]
+    assert {one.lever for one in found} == {"loop size", "retrain", "scope"}
+
+
+def by_name(found: list[Alternative]) -> dict[str, plans.Row]:
+    return {one.name: one.plan.total for one in found}
+
+
+def test_each_lever_saves_what_it_is_for() -> None:
+    total = by_name(alternatives(small(), SIZES, RATES))
+    records = {name: row.work.record_epochs for name, row in total.items()}
+    assert records["25 a round"] > records["50 a round"] > records["100 a round"] > records["one shot"] == 500
+    assert records["resume"] < records["warm"] == records["scratch"]
+    # A tenth of what is left, after a first pass over the whole pool.
+    assert total["10% candidates"].work.items_scored == 900 + 85 + 80
+    assert total["none (random)"].work.items_scored == 0
+    assert total["full"].work.items_scored == total["50 a round"].work.items_scored
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        {"policy": {"query_size": "schedule"}},
+        {"train": {"model": "linear", "repeats": 3}},
+        {"select": {"strategy": "random"}},
+        {"infer": {"scope": ["candidates"], "candidates": {"size": 40}, "passes": 4, "first_passes": 2}},
+        {"infer": {"scope": ["candidates"], "candidates": {"size": 40}}, "policy": {"scope": "adaptive"}},
+        {"policy": {"stop": {"budget": {"labels": 120, "money": 7.0}}}},
+        {"loop": {"rounds": 1, "initial": 100}},
+    ],
+    ids=["schedule", "repeats", "random", "first_passes", "adaptive", "budget", "one round"],
+)
+def test_every_configuration_has_alternatives(blocks: dict[str, Any]) -> None:
+    found = alternatives(small(**blocks), SIZES, RATES)
+    assert "one shot" in by_name(found)
+    assert len({one.plan.total.labels for one in found}) == 1
+
+
+def test_own_rates_come_first_and_nothing_is_timed(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small(rates=OWN)
+    calibration.store(ready, config, Rates("cpu", 9.0, 9.0))
+    assert calibration.load(ready, config) == RATES
+
+
+def test_measured_rates_hold_for_the_same_settings_only(ready: Workspace) -> None:
+    config = small()
+    assert calibration.load(ready, config) is None
+    calibration.store(ready, config, RATES)
+    assert calibration.load(ready, config) == RATES
+    assert calibration.load(ready, small(train={"model": "linear", "epochs": 9, "lr": 0.5}, seed=7)) == RATES
+    for other in (
+        {"train": {"model": "ceal_cnn", "epochs": 2}},
+        {"train": {"model": "linear", "epochs": 2, "batch_size": 8}},
+        {"infer": {"passes": 2}},
+        {"dataset": {"name": "mnist"}},
+        {"device": "auto"},
+    ):
+        assert calibration.load(ready, small(**other)) is None
+
+
+def test_rates_of_another_machine_do_not_hold(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    calibration.store(ready, small(), RATES)
+    monkeypatch.setenv("OMP_NUM_THREADS", "77")
+    assert calibration.load(ready, small()) is None
+
+
+def test_a_damaged_calibration_is_told(ready: Workspace) -> None:
+    calibration.file(ready).write_text("{")
+    with pytest.raises(DataError, match=r"calibration\.json"):
+        calibration.load(ready, small())
+
+
+def test_real_steps_are_timed_and_no_random_number_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "_ENOUGH_S", 0.01)
+    state = torch.random.get_rng_state()
+    rates = calibrate.measure(small(), SIZES)
+    assert rates.device == "cpu"
+    assert min(rates.record_epoch, rates.forward_pass, rates.stage) > 0
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+class Clock:
+    """A machine on which everything takes a known time: 2 s a training and 3 ms a record-epoch, 1 ms a pass."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.settings: list[TrainConfig] = []
+        self.passes: set[int] = set()
+        monkeypatch.setattr(calibrate, "fit", self.fit)
+        monkeypatch.setattr(calibrate, "score_items", self.score_items)
+        monkeypatch.setattr(calibrate, "_seconds", self.seconds)
+        monkeypatch.setattr(calibrate, "_files", lambda pool: 0.25)
+
+    def fit(self, build: Any, train: Examples, validation: None, settings: TrainConfig, view: Any, seed: int) -> None:
+        self.settings.append(settings)
+        self.now += 2 + 0.003 * len(train) * settings.epochs
+
+    def score_items(
+        self, models: list[Any], view: Any, items: Any, rows: Any, acquisition: str, batch_size: int, passes: int
+    ) -> None:
+        self.passes.add(passes)
+        self.now += 0.001 * len(rows) * len(models) * passes
+
+    def seconds(self, device: torch.device, work: Callable[[], None]) -> float:
+        before = self.now
+        work()
+        return self.now - before
+
+
+def test_rates_are_seconds_of_a_unit_and_what_does_not_grow_is_of_the_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    train = {"model": "ceal_cnn", "batch_size": 16, "members": 2}
+    rates = calibrate.measure(small(train=train, infer={"passes": 5}), SIZES)
+    assert rates.record_epoch == pytest.approx(0.003)
+    assert rates.forward_pass == pytest.approx(0.001)
+    assert rates.stage == pytest.approx(0.25 + 2 / 4)
+    # TRAIN evaluates by plain passes, which take longer than those of which only the end is repeated.
+    assert rates.evaluation == pytest.approx(0.001)
+    assert clock.passes == {1, 5}
+    assert {settings.batch_size for settings in clock.settings} == {16}
+
+
+def test_where_nothing_is_scored_a_plain_pass_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    rates = calibrate.measure(small(infer={"passes": 5}, select={"strategy": "random"}), SIZES)
+    assert rates.evaluation is None
+    assert clock.passes == {1}
+
+
+def test_the_pool_of_a_loop_that_has_begun_is_not_opened_again(workspace: Workspace) -> None:
+    info = files.read_json(workspace.pool / "pool.json") | {
+        "dataset": "digits",
+        "shape": [1, 8, 8],
+        "dtype": "uint8",
+        "mean": [0.5],
+        "std": [0.2],
+        "held_out": 7,
+        "known_labels": 60,
+        "digest": "0",
+    }
+    files.write_json(workspace.pool / "pool.json", info)
+    assert sizes(workspace, parse({"name": "test", "prices": PRICES}, "test")) == Sizes((1, 8, 8), 3, 60, 7)
+
+
+def test_the_command_tells_rounds_money_and_what_is_exact(ready: Workspace) -> None:
+    own = [f"rates.{key}={value}" for key, value in OWN.items()]
+    before = snapshot(ready.root)
+    result = frugal(ready, "conf/small.yaml", "--compare", *own)
+    assert result.exit_code == 0, result.output
+    for words in ("forecast for a pool of 300", "are exact", "one shot", "shrink_perturb", "10% candidates"):
+        assert words in result.output
+    assert max(len(line) for line in result.output.splitlines() if "│" in line) <= 80
+    assert snapshot(ready.root) == before
+
+
+def test_json_holds_the_whole_plan(ready: Workspace) -> None:
+    found = told(ready, "conf/small.yaml", "--compare")
+    plan = found["plan"]
+    assert [row["labels"] for row in plan["rounds"]] == [20, 30, 40]
+    assert plan["exact"] is True
+    assert plan["pool"] == 300
+    assert plan["total"]["record_epochs"] == 180
+    assert plan["total"]["money"]["labels"] == pytest.approx(2.0)
+    assert {one["lever"] for one in found["alternatives"]} == {"loop size", "retrain", "scope"}
+
+
+def test_a_target_makes_the_plan_an_upper_bound(ready: Workspace) -> None:
+    found = told(ready, "conf/small.yaml", "policy.stop.target.accuracy=0.9", "policy.metric=accuracy")
+    assert found["plan"]["exact"] is False
+    assert any("at most" in note for note in found["plan"]["notes"])
+
+
+def test_figures_are_written_where_asked(ready: Workspace, tmp_path: Path) -> None:
+    found = told(ready, "conf/small.yaml", "--figures", str(tmp_path / "figures"))
+    assert len(found["files"]) == 5
+    assert all(Path(path).stat().st_size for path in found["files"])
+
+
+def test_measured_rates_are_kept_and_used_again(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "measure", lambda config, sizes: RATES)
+    assert frugal(ready, "conf/small.yaml").exit_code == 0
+    stored = files.read_json(calibration.file(ready))
+    assert stored["rates"]["record_epoch"] == RATES.record_epoch
+    monkeypatch.setattr(calibrate, "measure", None)
+    assert frugal(ready, "conf/small.yaml", "seed=3").exit_code == 0
+
+
+def test_a_plan_in_a_busy_workspace_keeps_nothing(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "measure", lambda config, sizes: RATES)
+    from tasks import rounds
+
+    with held(ready):
+        # To the command it is another process that holds it.
+        token = rounds._held.set(frozenset())
+        result = frugal(ready, "conf/small.yaml")
+        rounds._held.reset(token)
+    assert result.exit_code == 0, result.output
+    assert not calibration.file(ready).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["conf/none.yaml"], "no such configuration file"),
+        (["conf/small.yaml", "loop.round=3"], "did you mean"),
+        (["conf/small.yaml", "loop.query_size=500"], "more than the pool's 300 items"),
+        (["conf/small.yaml", "rates.record_epoch=0"], "rates.record_epoch"),
+        (["conf/small.yaml", "--figures", "dvc.yaml"], "is a file"),
+    ],
+)
+def test_wrong_input_gives_one_line_and_changes_nothing(
+    ready: Workspace, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ready.root)
+    before = snapshot(ready.root)
+    own = [f"rates.{key}={value}" for key, value in OWN.items()]
+    result = frugal(ready, arguments[0], *own, *arguments[1:])
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert snapshot(ready.root) == before
+
+
+def test_without_a_configuration_it_is_the_loop_that_has_begun(ready: Workspace) -> None:
+    begin(ready, configs.override(small(dataset={"name": "digits", "limit": 300}), ("name=begun",), "test"))
+    assert told(ready)["plan"]["name"] == "begun"
+    assert told(ready, "conf/small.yaml")["plan"]["name"] == "small"
