@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from tasks.rounds import Workspace
 
 
+#: Commands that keep what they have done.
+_RESUMING = ("run", "open", "close", "stage", "compare")
+
+
 class _Commands(click.Group):
     """Turns the errors we raise on purpose into one line and an exit status."""
 
@@ -39,7 +43,8 @@ class _Commands(click.Group):
             click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
             sys.exit(2 if error.filename else 1)
         except KeyboardInterrupt:
-            click.echo("interrupted; the same command goes on where it stopped", err=True)
+            resumed = "; the same command goes on where it stopped" if ctx.invoked_subcommand in _RESUMING else ""
+            click.echo(f"interrupted{resumed}", err=True)
             sys.exit(130)
 
 

@@ -81,13 +81,18 @@ def rounds_table(status: dict[str, Any]) -> Table:
     for outcome in status["rounds"]:
         table.add_row(
             f"{outcome['round']:03d}{', then anew' if outcome['restarted'] else ''}",
-            str(outcome["labels"]),
+            _labels(outcome["labels"], outcome["bought"]),
             f"{outcome['accuracy']:.4f}",
             str(outcome["items_scored"]),
             f"{outcome['money']:.2f}",
             f"{outcome['device_hours']:.4f}",
         )
     return table
+
+
+def _labels(labels: int, bought: int) -> str:
+    """Those that the model was trained on, and where they differ, because the loop began anew, those paid for."""
+    return str(labels) if labels == bought else f"{labels} ({bought} bought)"
 
 
 def comparison_table(name: str, rows: Sequence["Row"], currency: str) -> Table:
@@ -145,6 +150,8 @@ def show_status(status: dict[str, Any]) -> None:
         out.print(_bill_line(status), soft_wrap=True)
     if (decision := status.get("decision")) and decision["action"] != "continue":
         out.print(f"{decision['action']}: {decision['reason']}", soft_wrap=True)
+    for warning in status.get("warnings", []):
+        out.print(f"warning: {warning}", soft_wrap=True)
     if status["waits_for"]:
         out.print(f"waits for {status['waits_for']}", soft_wrap=True)
     out.print(f"next: {status['next']}", soft_wrap=True)
@@ -230,11 +237,20 @@ def _landed(accuracy: float | None, interpolated: bool) -> str:
     return "not recorded" if accuracy is None else f"{mark}{accuracy:.4f}"
 
 
+def _not_held(row: "Stop") -> bool:
+    """Whether a policy let the record run to its end."""
+    from tasks.replay.regret import TO_THE_END
+    from tasks.replay.results import BEST
+
+    return not row.saved_labels and row.rule not in (TO_THE_END, BEST)
+
+
 def show_replay(found: "Replay") -> None:
     """Print the table of one curve or of the means, what could not be replayed and why, and what it all rests on."""
     out = Console(highlight=False, markup=False)
     alone = len(found.recordings) == 1
     out.print(stops_table(found) if alone else means_table(found))
-    refused = {f"{row.rule}: {row.reason}": row for row in found.rows if row.round is None}
-    for line in [*refused, *(sizes_lines(found) if alone else []), *(f"note: {note}" for note in found.notes)]:
+    told = [row for row in found.rows if row.round is None or (alone and _not_held(row))]
+    reasons = dict.fromkeys(f"{row.rule}: {row.reason}" for row in told)
+    for line in [*reasons, *(sizes_lines(found) if alone else []), *(f"note: {note}" for note in found.notes)]:
         out.print(line, soft_wrap=True)

@@ -24,6 +24,8 @@ _GITIGNORE = """\
 /report/
 # What `frugal replay` wrote; the same command writes it again.
 /replay/
+# What `dvc plots show` writes.
+/dvc_plots/
 # Half-written files of killed processes.
 *.tmp
 __pycache__/

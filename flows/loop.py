@@ -26,7 +26,8 @@ from tasks.config import Config
 from tasks.errors import FrugalError
 from tasks.label.run import waiting
 from tasks.loop import Step
-from tasks.rounds import Workspace, find_workspace, held
+from tasks.rounds import Workspace, decision, find_workspace, held
+from tasks.status import unreached
 
 #: The name of the completed state of a flow that left a round open for people.
 AWAITING = "AwaitingLabels"
@@ -128,10 +129,17 @@ def _advance(
             if step.name == "decide":
                 artifacts.publish(workspace, step.round)
                 if comparisons.comparison_of(workspace) is None:
-                    screen.print(headline(workspace, config, step.round), soft_wrap=True)
+                    _tell(workspace, config, step.round)
             if step.round in loop.finished_rounds(workspace):
                 record_rounds(workspace, config)
         return Completed(message="the loop has ended")
+
+
+def _tell(workspace: Workspace, config: Config, round_: int) -> None:
+    """One line on the round, and one for each target that is out of reach."""
+    screen.print(headline(workspace, config, round_), soft_wrap=True)
+    for warning in unreached(decision(workspace, round_) or {"action": "continue", "numbers": {}}):
+        screen.print(f"warning: {warning}", style="yellow", soft_wrap=True)
 
 
 def device_kind(config: Config) -> str:

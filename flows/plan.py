@@ -51,7 +51,7 @@ def _configuration(workspace: Workspace, conf: str | None, overrides: tuple[str,
 
 
 def _rates(workspace: Workspace, config: Config, found: Sizes) -> Rates:
-    if (known := calibration.load(workspace, config)) is not None:
+    if (known := calibration.load(workspace, config, found.pool)) is not None:
         return known
     from flows.console import screen
 
@@ -61,7 +61,7 @@ def _rates(workspace: Workspace, config: Config, found: Sizes) -> Rates:
     rates = measure(config, found)
     try:
         with held(workspace):
-            calibration.store(workspace, config, rates)
+            calibration.store(workspace, config, found.pool, rates)
     except WorkspaceError:
         screen.print("not kept, as another process works on this workspace: data/calibration.json")
     return rates

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from flows.console import listener
 from flows.init import template
 from flows.record import tracking
 from flows.record.tracking_curve import LoopRun
-from tasks import config
+from tasks import config, files, progress
 from tasks.compare import folder
 from tasks.config import Config
 from tasks.config_policy import StopConfig
@@ -35,8 +36,11 @@ def replay(
     """
     policies = config.load(_locate(root, conf)) if conf is not None else None
     recordings = _recordings(root, runs, policies)
-    found = replay_policies(recordings, policies=policies, preset=_preset(root), value_per_point=value_per_point)
-    return found, write(found, out or root / "replay")
+    folder_ = out or root / "replay"
+    files.check_folder(folder_, "the tables and the picture")
+    with progress.shown_by(listener()):
+        found = replay_policies(recordings, policies=policies, preset=_preset(root), value_per_point=value_per_point)
+    return found, write(found, folder_)
 
 
 def _recordings(root: Path, runs: tuple[str, ...], policies: Config | None) -> list[Recording]:
@@ -53,9 +57,9 @@ def _named(workspace: Workspace, run: str, policies: Config | None) -> Iterator[
     elif path.is_dir():
         yield recording.of_workspace(find_workspace(path), path.resolve().name)
     elif path.is_file():
-        base, has_prices = _base(workspace, policies)
+        base, whose = _base(workspace, policies)
         for one in table.read(path, base):
-            yield rows.with_prices(one, has_prices)
+            yield _priced(one, whose)
     else:
         yield from _of_mlflow(workspace, run, policies)
 
@@ -78,25 +82,39 @@ def _of_mlflow(workspace: Workspace, run: str, policies: Config | None) -> Itera
             f"{run}: no such folder or file, and MLflow has no rounds of a loop, run or experiment so named"
         )
     for loop in found:
-        base, has_prices, note = _settings(workspace, loop, policies)
+        base, whose, note = _settings(workspace, loop, policies)
         points = [rows.of_metrics(values) for values in loop.rounds]
         one = rows.recording(loop.name, f"MLflow, {loop.name}", points, base, fit=bool(note))
-        yield rows.with_prices(one, has_prices).noted(note or _INFER_INSIDE)
+        yield _priced(one, whose).noted(note or _INFER_INSIDE)
 
 
-def _settings(workspace: Workspace, loop: LoopRun, policies: Config | None) -> tuple[Config, bool, str]:
+def _priced(one: Recording, whose: str | None) -> Recording:
+    made = rows.with_prices(one, whose is not None)
+    return made.noted(f"prices: those of {whose}") if whose else made
+
+
+def _settings(workspace: Workspace, loop: LoopRun, policies: Config | None) -> tuple[Config, str | None, str]:
     """The configuration that a loop was recorded with; another one, and a note on it, where it cannot be read."""
     try:
-        return config.parse(loop.settings, f"MLflow, {loop.name}"), True, ""
+        return config.parse(loop.settings, f"MLflow, {loop.name}"), "", ""
     except ConfigError:
-        base, has_prices = _base(workspace, policies)
-        return base, has_prices, f"{loop.name}: its configuration in MLflow is not of this release, and is not read"
+        base, whose = _base(workspace, policies)
+        return base, whose, f"{loop.name}: its configuration in MLflow is not of this release, and is not read"
 
 
-def _base(workspace: Workspace, policies: Config | None) -> tuple[Config, bool]:
-    """The configuration of a curve that has none, and whether its prices are anybody's own."""
-    own = policies or stored_config(workspace)
-    return (config.load(template() / "conf" / _SHIPPED), False) if own is None else (own, True)
+def _base(workspace: Workspace, policies: Config | None) -> tuple[Config, str | None]:
+    """The configuration of a curve that has none, and where its prices are from: None if they are mere examples.
+
+    They are those of --conf, of the workspace's loop, or of the workspace before a loop has begun.
+    """
+    if policies is not None:
+        return policies, "--conf"
+    if (own := stored_config(workspace)) is not None:
+        return own, "this workspace's loop"
+    prices = workspace.root / "conf" / "prices.yaml"
+    if prices.exists():
+        return config.load(template() / "conf" / _SHIPPED, prices=prices), "conf/prices.yaml"
+    return config.load(template() / "conf" / _SHIPPED), None
 
 
 def _preset(root: Path) -> StopConfig | None:

@@ -45,15 +45,18 @@ def start(workspace: Workspace, wanted: config.Config) -> None:
 
 def _calibrate(workspace: Workspace, wanted: config.Config) -> None:
     """Time this machine, once, where a policy has to know beforehand what a round will cost."""
-    if not wanted.policy.needs_rates() or calibration.load(workspace, wanted) is not None:
+    if not wanted.policy.needs_rates():
         return
     from tasks.datasets.store import load_info
+
+    info = load_info(workspace)
+    if calibration.load(workspace, wanted, info.items) is not None:
+        return
     from tasks.forecast.calibrate import measure
     from tasks.forecast.sizes import Sizes
 
-    info = load_info(workspace)
     rates = measure(wanted, Sizes(info.shape, len(info.classes), info.items, info.held_out))
-    calibration.store(workspace, wanted, rates)
+    calibration.store(workspace, wanted, info.items, rates)
 
 
 def _locate(workspace: Workspace, conf: str) -> Path:

@@ -1,24 +1,34 @@
 """What can be known to be impossible before anything is decoded, written or spent."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from tasks import registry
-from tasks.config import Config
+from tasks.config import Config, leaking_validation, short_budget
 from tasks.datasets.source import UNKNOWN, Source
 from tasks.errors import ConfigError
+from tasks.policy import ahead
+from tasks.policy.query_size import choice as query_size
+from tasks.policy.situation import Situation
+from tasks.policy.stop import bounds
+
+#: Of loops that are longer, no more rounds than these are looked at beforehand.
+_ROUNDS = 1000
 
 
 def feasible(config: Config, source: Source) -> None:
     """Refuse a loop that this machine or this data set cannot run.
 
     Raises:
-        ConfigError: more labels asked for than there are, an oracle that does not know them, a confusion matrix of
-            another size, a device that is not here, a model that does not take the items, more candidates than items,
-            or several passes of a model without dropout.
+        ConfigError: more labels asked for than there are, a budget that does not pay for a schedule's first ones, an
+            oracle that does not know them, a confusion matrix of another size, a device that is not here, a model that
+            does not take the items, more candidates than items or fewer than a query, or several passes of a model
+            without dropout.
     """
     _enough_items(config, len(source.pool.ids))
+    _schedule_begins(config, len(source.pool.ids))
     _oracle_knows(config, source)
     _confusion_fits(config, len(source.classes))
     _scope_fits(config, len(source.pool.ids))
@@ -26,17 +36,30 @@ def feasible(config: Config, source: Source) -> None:
 
 
 def _enough_items(config: Config, items: int) -> None:
-    loop = config.loop
+    """Queries whose size a policy finds are cut to the pool; loop.initial and loop.query_size have to fit."""
+    loop, policy = config.loop, config.policy.query_size
+    if policy == "schedule":
+        return
+    if loop.max_labels is not None and loop.max_labels < loop.initial:
+        raise ConfigError(f"loop.max_labels: {loop.max_labels} is less than loop.initial ({loop.initial})")
+    if loop.initial > items:
+        raise ConfigError(f"loop.initial: {loop.initial} is more than the pool's {items} items; lower it")
     wanted = loop.initial + (loop.rounds - 1) * loop.query_size
     if loop.max_labels is not None:
-        if loop.max_labels < loop.initial:
-            raise ConfigError(f"loop.max_labels: {loop.max_labels} is less than loop.initial ({loop.initial})")
         wanted = min(wanted, loop.max_labels)
-    if wanted > items:
+    if policy == "fixed" and wanted > items:
         raise ConfigError(
             f"loop: {loop.rounds} rounds ask for {wanted} labels, more than the pool's {items} items; "
             "lower loop.rounds, loop.query_size or loop.initial, or set loop.max_labels"
         )
+
+
+def _schedule_begins(config: Config, items: int) -> None:
+    """How much a schedule's first round asks for is known once the pool is."""
+    if config.policy.query_size == "schedule":
+        first, key = next(_query_sizes(config, items)), "policy.schedule.shares"
+        if fault := short_budget(config, first, key) or leaking_validation(config, first, key):
+            raise ConfigError(fault)
 
 
 def _oracle_knows(config: Config, source: Source) -> None:
@@ -55,10 +78,22 @@ def _confusion_fits(config: Config, classes: int) -> None:
         raise ConfigError(f"label.confusion: must have {classes} rows of {classes} probabilities, one per class")
 
 
+def _query_sizes(config: Config, items: int) -> Iterator[int]:
+    """Of the first rounds, as far as they are known; cost_optimal's is that with which it begins."""
+    now = Situation([], config, items, items, held_out=0)
+    for _ in range(_ROUNDS):
+        size = int(query_size.choose(now).value)
+        yield size
+        now = ahead.after(now, size)
+        if bounds.reached(now) is not None:
+            return
+
+
 def _scope_fits(config: Config, items: int) -> None:
-    unlabeled, infer = items - config.loop.initial, config.infer
     if config.select.strategy in registry.BLIND:
         return
+    first, *later = _query_sizes(config, items)
+    unlabeled, infer = items - first, config.infer
     for name, size in (
         ("candidates.size", infer.candidates.size),
         ("top.size", infer.top.size),
@@ -69,17 +104,19 @@ def _scope_fits(config: Config, items: int) -> None:
                 f"infer.{name}: {size} is more than the {unlabeled} items that are unlabelled after the first round; "
                 "lower it"
             )
-    _scope_suffices(config)
+    # Round 001 chooses by the first pass, which is a full one.
+    _scope_suffices(config, max(later[1:], default=0))
 
 
-def _scope_suffices(config: Config) -> None:
+def _scope_suffices(config: Config, wanted: int) -> None:
     """Refuse candidates that are fewer than the labels asked for, where older values are not to choose."""
-    infer, wanted = config.infer, config.loop.query_size
+    infer = config.infer
+    key = "loop.query_size" if config.policy.query_size == "fixed" else f"policy.{config.policy.query_size}"
     for name, size in (("candidates", infer.candidates.size), ("top", infer.top.size)):
         if name in infer.scope and size is not None and size < wanted and config.select.max_age is not None:
             raise ConfigError(
                 f"infer.{name}.size: {size} candidates are fewer than the {wanted} labels of a round "
-                "(loop.query_size); raise it, or set select.max_age=null to choose by older values as well"
+                f"({key}); raise it, or set select.max_age=null to choose by older values as well"
             )
 
 
@@ -97,8 +134,9 @@ def _model_fits(config: Config, source: Source) -> None:
     # On the meta device a model has shapes, but no numbers.
     with torch.device("meta"):
         model = registry.resolve(registry.MODELS, config.train.model)(source.shape, len(source.classes))
-    held_back = math.ceil(config.loop.initial * config.train.validation)
-    check_batches(model, max(config.loop.initial - held_back, 1), config.train.batch_size)
+    first = next(_query_sizes(config, len(source.pool.ids)))
+    held_back = math.ceil(first * config.train.validation)
+    check_batches(model, max(first - held_back, 1), config.train.batch_size)
     check_augment(config.train.augment, source.shape)
     if max(config.infer.passes, config.infer.first_passes or 1) > 1 and not has_dropout(model):
         raise ConfigError(

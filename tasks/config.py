@@ -1,17 +1,22 @@
 """The configuration of a loop: plain YAML, validated into frozen models."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from tasks import registry
-from tasks.config_base import Count, Model, Numbers, Part, Positive, Price, Ratio, Share, nearest, one_of
+from tasks.config_base import Count, Model, Numbers, Part, Positive, Price, Ratio, Share, one_of
+from tasks.config_faults import describe
 from tasks.config_policy import PolicyConfig, RatesConfig
 from tasks.errors import ConfigError
+
+#: The probability from which on it is refused that a model has been trained on an item of a later validation.
+LEAK = 1e-6
 
 
 class DatasetConfig(Model):
@@ -60,11 +65,16 @@ class LabelConfig(Model):
 
     labeler: Annotated[str, one_of(registry.LABELERS)] = "oracle"
     #: Seconds that one label takes the oracle; recorded, not waited for.
-    seconds: Annotated[float, Field(ge=0)] = 0.0
+    seconds: Price = 0.0
     #: Share of the oracle's labels that are wrong, spread evenly over the other classes.
     noise: Share = 0.0
     #: Instead of noise: row i holds the probabilities of each answer for true class i; every row sums to 1.
     confusion: Annotated[tuple[Numbers, ...], Field(strict=False)] | None = None
+
+    @property
+    def known_seconds(self) -> float:
+        """What is known beforehand of the seconds that a label takes: 0 of people, who are not simulated."""
+        return self.seconds if self.labeler == "oracle" else 0.0
 
     @model_validator(mode="after")
     def _one_noise(self) -> "LabelConfig":
@@ -221,7 +231,7 @@ def scope_settings(source: str, scope: Any) -> dict[str, Any]:
     try:
         block = getattr(InferConfig.model_validate(values), name, None)
     except ValidationError as error:
-        faults = "; ".join(_describe(fault) for fault in error.errors())
+        faults = "; ".join(describe(fault, InferConfig) for fault in error.errors())
         raise ConfigError(f"{source}: infer_scope: {faults}") from None
     if block is None and settings:
         raise ConfigError(f"{source}: infer_scope: {name} takes no settings")
@@ -253,6 +263,11 @@ class PricesConfig(Model):
     #: Per hour of one device, by kind: cpu (the whole machine), cuda (one GPU).
     device_hour: dict[Literal["cpu", "cuda"], Price]
 
+    def of_labels(self, labels: int, seconds: float) -> float:
+        """Of labels that are bought in one round, each of which takes an annotator so many seconds."""
+        each = self.label + seconds * self.annotator_second
+        return math.fsum([labels * each, self.batch_fee]) if labels else 0.0
+
     @model_validator(mode="before")
     @classmethod
     def _in_one_currency(cls, values: Any) -> Any:
@@ -264,21 +279,42 @@ class PricesConfig(Model):
         }
 
 
+_AMOUNT = re.compile(r"\s*(-?[\d.]+(?:e[+-]?\d+)?)\s*", re.I)
+#: No currency begins like a number that goes on.
+_IN_CURRENCY = re.compile(_AMOUNT.pattern + r"([^\d\s.,+-]\S*)\s*", re.I)
+
+
 def _amounts(key: str, value: Any, currency: str) -> Any:
     """``value`` with every `0.05 USD` in it as a number, once it has proved to be in ``currency``."""
     if isinstance(value, dict):
         return {name: _amounts(f"{key}.{name}", amount, currency) for name, amount in value.items()}
-    if (
-        not isinstance(value, str)
-        or (found := re.fullmatch(r"\s*(-?[\d.]+(?:e-?\d+)?)\s*(\S+)\s*", value, re.I)) is None
-    ):
+    if not isinstance(value, str):
         return value
+    if _AMOUNT.fullmatch(value):
+        amount = value.strip()
+        raise ValueError(
+            f"{key} is the text {value!r}, where a number is wanted; write {amount} without quotes, or with its "
+            f"currency: {amount} {currency}"
+        )
+    if (found := _IN_CURRENCY.fullmatch(value)) is None or found[1].count(".") > 1:
+        raise ValueError(
+            f"{key} is {value!r}; an amount is a number, such as 0.05, or a number and its currency: 0.05 {currency}"
+        )
     if found[2] != currency:
         raise ValueError(f"{key} is in {found[2]}, and currency is {currency}; give every price in one currency")
-    try:
-        return float(found[1])
-    except ValueError:
-        return value
+    return float(found[1])
+
+
+def _stop_amounts(key: str, stop: dict[str, Any], currency: str) -> dict[str, Any]:
+    """The values of policy.stop, or of a group in it, with `5 USD` as a number in the rules that go by money."""
+    found = dict(stop)
+    for rule, name in (("budget", "money"), ("marginal_value", "value_per_point")):
+        settings = stop.get(rule)
+        if isinstance(settings, dict) and name in settings:
+            amount = _amounts(f"{key}.{rule}.{name}", settings[name], currency)
+            found[rule] = {**settings, name: amount}
+    groups = {name: stop[name] for name in ("any", "all") if isinstance(stop.get(name), dict)}
+    return found | {name: _stop_amounts(f"{key}.{name}", group, currency) for name, group in groups.items()}
 
 
 class Config(Model):
@@ -299,6 +335,15 @@ class Config(Model):
     #: null: measured where a policy or `frugal plan` needs them.
     rates: RatesConfig | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _policies_in_the_currency_of_the_prices(cls, values: Any) -> Any:
+        match values:
+            case {"prices": {"currency": str(currency)}, "policy": {"stop": dict(stop)}}:
+                policy = {**values["policy"], "stop": _stop_amounts("policy.stop", stop, currency)}
+                return {**values, "policy": policy}
+        return values
+
     @model_validator(mode="after")
     def _enough_predictions(self) -> "Config":
         name, first = self.infer.acquisition, self.infer.first_passes
@@ -312,7 +357,7 @@ class Config(Model):
 
     @model_validator(mode="after")
     def _policies_agree(self) -> "Config":
-        policy, loop, budget = self.policy, self.loop, self.policy.stop.budget
+        policy = self.policy
         keys = policy.needs_metric()
         if keys and policy.metric == "validation_accuracy" and not self.train.validation:
             raise ValueError(
@@ -324,20 +369,41 @@ class Config(Model):
                 f"policy.retrain: {policy.retrain} goes on from one model, and train.repeats trains several; set "
                 "policy.retrain=scratch or train.repeats=1"
             )
-        if budget is not None and budget.labels is not None and budget.labels < loop.initial:
+        # How large a schedule's first round is depends on the pool (tasks/check.py).
+        if policy.query_size != "schedule" and (short := short_budget(self, self.loop.initial, "loop.initial")):
+            raise ValueError(short)
+        if policy.scope == "adaptive" and self.select.strategy in registry.BLIND:
             raise ValueError(
-                f"policy.stop.budget.labels: {budget.labels} is less than the initial pool "
-                f"(loop.initial: {loop.initial}); raise it, or lower loop.initial"
-            )
-        first = self.prices.label * loop.initial + self.prices.batch_fee
-        if budget is not None and budget.money is not None and budget.money < first:
-            raise ValueError(
-                f"policy.stop.budget.money: {budget.money:g} {self.prices.currency} is less than the labels of the "
-                f"initial pool cost ({loop.initial} labels: {first:g} {self.prices.currency}); raise it, or lower "
-                "loop.initial"
+                f"policy.scope: adaptive changes what is scored, and select.strategy={self.select.strategy} reads no "
+                "scores; set policy.scope=fixed, or another strategy"
             )
         if policy.scope == "adaptive" and "candidates" not in self.infer.scope:
             raise ValueError("policy.scope: adaptive changes infer.candidates; put candidates into infer.scope")
+        return self
+
+    @model_validator(mode="after")
+    def _stop_rules_can_hold(self) -> "Config":
+        policy, rounds, aim = self.policy, self.loop.rounds, self.policy.cost_optimal.target
+        for key, value, needed in policy.stop.never(rounds):
+            raise ValueError(
+                f"policy.stop.{key}: {value} takes {needed} rounds, and loop.rounds = {rounds} ends the loop before; "
+                "lower it, raise loop.rounds, or leave the rule out"
+            )
+        if policy.query_size == "cost_optimal" and aim is not None:
+            for target in policy.stop.targets():
+                if target != aim:
+                    raise ValueError(
+                        f"policy.cost_optimal.target: {aim:g} is not the {target:g} of policy.stop.target.accuracy, at "
+                        "which the loop stops; set both to the same value"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _validation_is_never_trained_on(self) -> "Config":
+        # How large a schedule's first round is depends on the pool (tasks/check.py).
+        known = self.policy.query_size != "schedule"
+        if known and (leak := leaking_validation(self, self.loop.initial, "loop.initial")):
+            raise ValueError(leak)
         return self
 
     @model_validator(mode="after")
@@ -348,7 +414,7 @@ class Config(Model):
                 "policy.scope: adaptive measures on uniformly drawn candidates what the others miss; put candidates "
                 "last in infer.scope, and set infer.candidates.explore above 0"
             )
-        unbound = self.loop.max_labels is None and policy.stop.budget is None
+        unbound = self.loop.max_labels is None and not policy.stop.budgets()
         if policy.query_size == "cost_optimal" and policy.cost_optimal.target is None and unbound:
             raise ValueError(
                 "policy.query_size: cost_optimal needs an aim; set policy.cost_optimal.target, or bound the loop by "
@@ -357,13 +423,55 @@ class Config(Model):
         return self
 
 
-def load(path: Path, overrides: tuple[str, ...] = ()) -> Config:
-    """Read an experiment's YAML, the prices beside it, and ``key=value`` overrides by dotted path.
+def short_budget(config: Config, first: int, key: str) -> str | None:
+    """Why policy.stop.budget does not pay for the ``first`` labels that ``key`` asks for, or None if it does.
+
+    How long people will take for them nobody knows, so that is left out.
+    """
+    stop, prices = config.policy.stop, config.prices
+    labels, money = stop.bound("labels"), stop.bound("money")
+    if labels is not None and labels < first:
+        return (
+            f"policy.stop.budget.labels: {labels:g} is less than the initial pool ({key}: {first}); raise it, or "
+            f"lower {key}"
+        )
+    price = prices.of_labels(first, config.label.known_seconds)
+    if money is not None and money < price:
+        return (
+            f"policy.stop.budget.money: {money:g} {prices.currency} is less than the labels of the initial pool cost "
+            f"({first} labels: {price:g} {prices.currency}); raise it, or lower {key}"
+        )
+    return None
+
+
+def leaking_validation(config: Config, first: int, key: str) -> str | None:
+    """Why a model may go on from one that was trained on items now held back, or None if that is out of the question.
+
+    If all of the ``first`` labels that ``key`` asks for fell on the side of validation, one of them would be trained on
+    all the same (``held_back`` in tasks/train/examples.py), and be held back again as soon as there are others.
+    """
+    share, mode = config.train.validation, config.policy.retrain
+    if mode == "scratch" or not share or (chance := share**first) <= LEAK:
+        return None
+    needed = math.ceil(math.log(LEAK) / math.log(share))
+    return (
+        f"train.validation: {share:g} of the first {first} labels may be all of them (probability {chance:.1g}), and "
+        f"policy.retrain={mode} would go on from a model that was trained on an item later held back; begin with "
+        f"{needed} labels or more ({key}), lower train.validation, or set policy.retrain=scratch"
+    )
+
+
+#: Characters of an override that a message repeats.
+_LONGEST = 80
+
+
+def load(path: Path, overrides: tuple[str, ...] = (), prices: Path | None = None) -> Config:
+    """Read an experiment's YAML, the prices beside it or in ``prices``, and ``key=value`` overrides by dotted path.
 
     Raises:
         ConfigError: a file is missing or not YAML; a key is unknown, of the wrong type or impossible.
     """
-    prices = path.parent / "prices.yaml"
+    prices = prices or path.parent / "prices.yaml"
     layers = [{"prices": _mapping(prices)}] if prices.exists() else []
     return _merged([*layers, _mapping(path)], overrides, str(path))
 
@@ -381,20 +489,48 @@ def _merged(layers: list[Any], overrides: tuple[str, ...], source: str) -> Confi
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    for item in overrides:
-        if "=" not in item or item.startswith("="):
-            raise ConfigError(f"{item!r}: an override is written key=value, such as loop.rounds=5")
     try:
-        values = OmegaConf.to_container(OmegaConf.merge(*layers, OmegaConf.from_dotlist(list(overrides))))
+        merged = OmegaConf.merge(*layers)
+        for item in overrides:
+            merged = _overridden(merged, item)
+        values = OmegaConf.to_container(merged)
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: {str(error).splitlines()[0]}") from None
     if (dotted := _interpolated(values)) is not None:
-        raise ConfigError(f"{source}: {dotted}: ${{…}} is not filled in; write the value itself")
-    return parse(values, source)
+        origin = _overriding(dotted, overrides) or source
+        raise ConfigError(f"{origin}: {dotted}: ${{…}} is not filled in; write the value itself")
+    return parse(values, source, overrides)
 
 
-def parse(values: Any, source: str) -> Config:
-    """Validate plain values into a Config; ``source`` names their origin in messages.
+def _overridden(merged: Any, item: str) -> Any:
+    """``merged`` with one override."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if "=" not in item or item.startswith("="):
+        raise ConfigError(f"{item!r}: an override is written key=value, such as loop.rounds=5")
+    try:
+        return OmegaConf.merge(merged, OmegaConf.from_dotlist([item]))
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"override {_cut(item)}: its value cannot be read ({problem})") from None
+
+
+def _overriding(dotted: str, overrides: tuple[str, ...]) -> str | None:
+    """The override that the value of a key comes from, in words; None where it comes from a file."""
+    for item in reversed(overrides):
+        key = item.partition("=")[0]
+        if dotted == key or dotted.startswith(f"{key}."):
+            return f"override {_cut(item)}"
+    return None
+
+
+def _cut(item: str) -> str:
+    return item if len(item) <= _LONGEST else f"{item[: _LONGEST - 1]}…"
+
+
+def parse(values: Any, source: str, overrides: tuple[str, ...] = ()) -> Config:
+    """Validate plain values into a Config; ``source`` names their origin in messages, ``overrides`` what changed them.
 
     Raises:
         ConfigError: a key is unknown, of the wrong type or impossible; all of them are named.
@@ -402,8 +538,11 @@ def parse(values: Any, source: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(_describe(fault) for fault in error.errors())
-        raise ConfigError(f"{source}: {faults}") from None
+        faults: dict[str, list[str]] = {}
+        for fault in error.errors():
+            dotted = ".".join(str(part) for part in fault["loc"])
+            faults.setdefault(_overriding(dotted, overrides) or source, []).append(describe(fault, Config))
+        raise ConfigError("; ".join(f"{origin}: {'; '.join(told)}" for origin, told in faults.items())) from None
 
 
 def dump(config: Config) -> dict[str, Any]:
@@ -461,28 +600,3 @@ def _interpolated(values: Any, key: str = "") -> str | None:
     inner = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
     found = (_interpolated(value, f"{key}.{name}".lstrip(".")) for name, value in inner)
     return next((dotted for dotted in found if dotted is not None), None)
-
-
-def _describe(fault: Any) -> str:
-    location = [str(part) for part in fault["loc"]]
-    key = ".".join(location)
-    if fault["type"] == "extra_forbidden":
-        return f"{key}: unknown key{nearest(location[-1], _keys_at(location[:-1]))}"
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "missing":
-        return f"{key}: missing" + (" (conf/prices.yaml sets it)" if location[0] == "prices" else "")
-    if isinstance(fault["input"], str | int | float | bool | None) and fault["type"] != "value_error":
-        message += f", not {fault['input']!r}"
-    return f"{key}: {message}" if key else message
-
-
-def _keys_at(location: list[str]) -> list[str]:
-    model: Any = Config
-    for part in location:
-        field = model.model_fields.get(part)
-        kinds = (field.annotation, *get_args(field.annotation)) if field is not None else ()
-        blocks = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not blocks:
-            return []
-        model = blocks[0]
-    return list(model.model_fields)

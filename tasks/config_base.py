@@ -30,7 +30,11 @@ Ratio = Annotated[float, Field(gt=0, le=1)]
 Part = Annotated[float, Field(ge=0, le=1)]
 #: At least one, and no more than arrays of such a size can be thought of.
 Count = Annotated[int, Field(ge=1, le=10**9)]
-Price = Annotated[float, Field(ge=0)]
+#: In seconds, or in the currency of the prices: no more, so that no sum of them is ever infinite.
+LARGEST = 1e9
+Price = Annotated[float, Field(ge=0, le=LARGEST)]
+#: The same above 0.
+Amount = Annotated[float, Field(gt=0, le=LARGEST)]
 Positive = Annotated[float, Field(gt=0)]
 #: YAML and JSON have lists where the frozen models have tuples.
 Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]

@@ -1,14 +1,24 @@
 """The policies' block of the configuration: when to stop, what to buy, how to train again, what to score."""
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks import registry
-from tasks.config_base import Count, Model, Part, Positive, Ratio, Share, one_of
+from tasks.config_base import Amount, Count, Model, Part, Price, Ratio, Share, one_of
 
 #: How sure a policy has to be before it acts.
 Confidence = Annotated[float, Field(ge=0.5, lt=1)]
+#: Rules that wait for rounds: by which setting, and for how many more than that, as a gain takes a round before it.
+_WAITS = {
+    "rounds": ("at_least", 0),
+    "target": ("patience", 0),
+    "plateau": ("patience", 1),
+    "stable_predictions": ("patience", 1),
+    "overall_uncertainty": ("patience", 0),
+}
 
 
 class RoundsRule(Model):
@@ -22,17 +32,21 @@ class BudgetRule(Model):
 
     labels: Count | None = None
     #: In the currency of the prices.
-    money: Positive | None = None
+    money: Amount | None = None
     #: Of all kinds of devices.
-    device_hours: Positive | None = None
+    device_hours: Amount | None = None
     #: Of the stages, one after the other; nobody's waiting for labels is among them.
-    wall_hours: Positive | None = None
+    wall_hours: Amount | None = None
 
     @model_validator(mode="after")
     def _bounds_something(self) -> "BudgetRule":
         if self.labels is self.money is self.device_hours is self.wall_hours is None:
             raise ValueError("set at least one of labels, money, device_hours and wall_hours")
         return self
+
+    def bounds_more_than_labels(self) -> bool:
+        """Whether it takes a forecast of compute to ask it."""
+        return not (self.money is self.device_hours is self.wall_hours is None)
 
 
 class TargetRule(Model):
@@ -56,7 +70,7 @@ class MarginalValueRule(Model):
     """Holds once the next round's expected gain is worth less than the round's forecast price."""
 
     #: What one percentage point of accuracy is worth, in the currency of the prices.
-    value_per_point: Positive
+    value_per_point: Amount
 
 
 class StablePredictionsRule(Model):
@@ -111,10 +125,44 @@ class StopConfig(Model):
         """The rules of this group by name, without those of the groups inside."""
         return {name: getattr(self, name) for name in registry.STOP_RULES if getattr(self, name) is not None}
 
+    def groups(self) -> "Iterator[StopConfig]":
+        """This group and all inside."""
+        yield self
+        for group in (self.all, self.any):
+            if group is not None:
+                yield from group.groups()
+
     def names(self) -> set[str]:
         """The rules of this group and of the groups inside."""
-        inside = [group.names() for group in (self.all, self.any) if group is not None]
-        return set(self.rules()).union(*inside)
+        return {name for group in self.groups() for name in group.rules()}
+
+    def never(self, rounds: int, prefix: str = "") -> "Iterator[tuple[str, int, int]]":
+        """Rules that cannot hold in so many rounds: key, its value, and the rounds needed.
+
+        Those in `all` are left out: there it is a way to have a rule measured that never ends the loop.
+        """
+        for name, rule in self.rules().items():
+            if name in _WAITS:
+                key, more = _WAITS[name]
+                if (value := getattr(rule, key)) + more > rounds:
+                    yield f"{prefix}{name}.{key}", value, value + more
+        if self.any is not None:
+            yield from self.any.never(rounds, f"{prefix}any.")
+
+    def targets(self) -> list[float]:
+        """The accuracies of which each is enough to stop: at the top, and in `any` inside of it."""
+        own = [] if self.target is None else [self.target.accuracy]
+        return own + ([] if self.any is None else self.any.targets())
+
+    def budgets(self) -> list[BudgetRule]:
+        """Those of which each is enough to stop: at the top, and in `any` inside of it."""
+        own = [] if self.budget is None else [self.budget]
+        return own + ([] if self.any is None else self.any.budgets())
+
+    def bound(self, amount: str) -> float | None:
+        """The least that ``budgets`` allow of labels, money, device_hours or wall_hours; None where none bounds it."""
+        amounts = [getattr(budget, amount) for budget in self.budgets()]
+        return min((most for most in amounts if most is not None), default=None)
 
 
 class ScheduleConfig(Model):
@@ -220,6 +268,24 @@ class FalseStartConfig(Model):
     #: Least accuracy by number of labels; between two of them it is interpolated.
     expected: dict[Annotated[int, Field(strict=False, ge=1)], Part] = Field(default_factory=dict)
 
+    @field_validator("expected", mode="before")
+    @classmethod
+    def _has_pairs(cls, values: Any) -> Any:
+        # Without a blank YAML reads one word there, or a number to the base of 60, and no accuracy.
+        if isinstance(values, dict) and None in values.values():
+            raise ValueError("an accuracy is missing; write {labels: accuracy}, a blank after the colon: {100: 0.9}")
+        return values
+
+    @model_validator(mode="after")
+    def _expected_rises(self) -> "FalseStartConfig":
+        for fewer, more in pairwise(sorted(self.expected)):
+            if self.expected[more] < self.expected[fewer]:
+                raise ValueError(
+                    f"expected falls from {self.expected[fewer]:g} at {fewer} labels to {self.expected[more]:g} at "
+                    f"{more}; more labels have to be expected to give as much or more"
+                )
+        return self
+
 
 class PolicyConfig(Model):
     """When to stop, how many labels a round, how to train again, what to score."""
@@ -260,20 +326,20 @@ class PolicyConfig(Model):
 
     def needs_rates(self) -> bool:
         """Whether a policy in use has to know beforehand what a round will cost besides labels."""
-        budget = self.stop.budget
-        bounds = budget is not None and not (budget.money is budget.device_hours is budget.wall_hours is None)
-        return bounds or "marginal_value" in self.stop.names() or self.query_size == "cost_optimal"
+        budgets = [group.budget for group in self.stop.groups() if group.budget is not None]
+        bounded = any(budget.bounds_more_than_labels() for budget in budgets)
+        return bounded or "marginal_value" in self.stop.names() or self.query_size == "cost_optimal"
 
 
 class RatesConfig(Model):
     """How long this machine takes; what `frugal plan` would otherwise measure."""
 
     #: Device-seconds of one training item in one epoch.
-    record_epoch: Positive
+    record_epoch: Amount
     #: Device-seconds of one forward pass of one item.
-    forward_pass: Positive
+    forward_pass: Amount
     #: Seconds of a stage besides.
-    stage: Annotated[float, Field(ge=0)] = 0.0
+    stage: Price = 0.0
 
 
 def settings_of(policy: PolicyConfig, mode: str) -> dict[str, Any]:

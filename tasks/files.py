@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.errors import DataError, DiskFullError
+from tasks.errors import ConfigError, DataError, DiskFullError
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
@@ -35,6 +35,16 @@ def disk_space_checked(path: Path) -> Iterator[None]:
                 f"{path}: no space left on the device; free some and run the same command again"
             ) from error
         raise
+
+
+def check_folder(folder: Path, what: str) -> None:
+    """Refuse to put ``what`` into something that is no folder.
+
+    Raises:
+        ConfigError: ``folder`` is there, and is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{folder}: is a file; name a folder for {what}")
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:

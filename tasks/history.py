@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tasks import files
@@ -59,11 +60,15 @@ class Outcome:
     restarted: bool = False
     #: On the labelled items that are held back from training, if any are.
     validation_accuracy: float | None = None
+    #: How many these are; 0 where there are none, or nobody has written it down.
+    validation_items: int = 0
     #: Whether training diverged; the round's model is then the one that it began with.
     diverged: bool = False
     #: Mean training loss of the first and of the last epoch, in nats.
     first_loss: float | None = None
     last_loss: float | None = None
+    #: How many candidates INFER scores after this training, as the plan has it; None where it has no such number.
+    candidates: int | None = None
     #: What the policies measured after the training; None where there was nothing to compare with.
     measured: Measured = Measured()
 
@@ -146,8 +151,18 @@ def _outcome(
         attempt=attempt,
         restarted=made.get("action") == "restart",
         validation_accuracy=metrics.get("validation_accuracy"),
+        validation_items=metrics.get("validation_items", 0),
         diverged=metrics.get("diverged", False),
         first_loss=losses.get("first"),
         last_loss=losses.get("last"),
+        candidates=_candidates(folder),
         measured=Measured(**made.get("measured", {})),
     )
+
+
+def _candidates(folder: Path) -> int | None:
+    path = folder / "plan.json"
+    scopes = files.read_object(path, "infer_scope")["infer_scope"]["value"] if path.exists() else None
+    if not isinstance(scopes, list):
+        return None
+    return next((scope.get("size") for scope in scopes if scope.get("name") == "candidates"), None)

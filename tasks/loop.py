@@ -62,3 +62,9 @@ def run(workspace: Workspace, step: Step) -> None:
     sync_rounds_file(workspace)
     if step.name in ("decide", "infer"):
         curve_file.sync(workspace)
+
+
+def sync(workspace: Workspace) -> None:
+    """Bring what is made from the rounds' files up to date: conf/rounds.yaml and data/curve.csv."""
+    sync_rounds_file(workspace)
+    curve_file.sync(workspace)

@@ -27,6 +27,9 @@ MODELS = {
     "vgg11_bn": "tasks.models.vgg11_bn:build",
 }
 
+#: Models with batch normalisation, of which a batch has to hold two items.
+NORMALISED = frozenset({"resnet18", "vgg11_bn"})
+
 INITIAL_POOLS = {
     "random": "tasks.select.initial:uniform",
     "class_balanced": "tasks.select.initial:class_balanced",

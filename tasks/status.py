@@ -38,10 +38,23 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "wasted": wasted(outcomes),
         "device_hours": last.device_hours if last else 0.0,
         "decision": made,
+        "warnings": unreached(made) if made else [],
         "waits_for": waits_for,
         "next": command,
         "rounds": [asdict(outcome) for outcome in outcomes],
     }
+
+
+def unreached(made: dict[str, Any]) -> list[str]:
+    """What a decision says of targets that the loop has missed, or that it will never reach by its fitted curve."""
+    rules = made["numbers"].get("rules", {})
+    return [
+        f"policy.stop.{name}: {rule['reason']}"
+        for name, rule in rules.items()
+        if name.rpartition(".")[2] == "target"
+        and not rule["holds"]
+        and (made["action"] == "stop" or rule["numbers"].get("out_of_reach"))
+    ]
 
 
 def _situation(workspace: Workspace, labeler: str) -> tuple[str, str | None, str]:
@@ -56,7 +69,8 @@ def _situation(workspace: Workspace, labeler: str) -> tuple[str, str | None, str
     if step.name != "label":
         return "ready", None, "frugal open"
     folder = workspace.round_dir(step.round)
-    wanted = len(unpaid(workspace, step.round))
+    if not (wanted := len(unpaid(workspace, step.round))):
+        return "waiting", "`frugal close`: all labels of the round are known already", "frugal close"
     try:
         answered = answer_file(workspace, step.round)
     except AnswerError as error:

@@ -86,7 +86,7 @@ def write_round(workspace: Workspace, number: int, accuracy: float, labels: int,
     """A finished round on the files that a report reads; its selection begins with item 6 x number."""
     folder = workspace.round_dir(number)
     classes = files.read_json(workspace.pool / "pool.json")["classes"]
-    choices = {"query_size": (6, "loop.query_size"), "seed": (0, "seed")}
+    choices = {"query_size": (6, "loop.query_size"), "infer_scope": ("full", "infer.scope"), "seed": (0, "seed")}
     plan = {name: {"value": value, "reason": reason, "numbers": {}} for name, (value, reason) in choices.items()}
     files.write_json(folder / "plan.json", {"round": number, **plan})
     files.write_json(

@@ -7,8 +7,9 @@ import pytest
 
 from tasks.check import feasible
 from tasks.config import parse
-from tasks.datasets import digits
+from tasks.datasets.opening import open_source
 from tasks.errors import ConfigError
+from tasks.rounds import Workspace
 from tests.pools import PRICES
 
 
@@ -16,7 +17,7 @@ def check(**settings: Any) -> None:
     """The check on scikit-learn's digits, 60 of them in the pool."""
     values = {"name": "test", "device": "cpu", "dataset": {"name": "digits", "limit": 60}, "prices": PRICES}
     config = parse(values | {"loop": {"initial": 10, "query_size": 5, "rounds": 3}} | settings, "test")
-    feasible(config, digits.load(config.dataset, [Path()]))
+    feasible(config, open_source(Workspace(Path()), config.dataset))
 
 
 def scope(name: str, **settings: Any) -> dict[str, Any]:
@@ -50,3 +51,55 @@ def test_fewer_candidates_than_labels_are_refused_unless_older_values_choose_too
 def test_passes_of_a_model_without_dropout_are_refused() -> None:
     with pytest.raises(ConfigError, match="linear has no dropout"):
         check(infer={"passes": 4}, train={"model": "linear"})
+
+
+def test_more_labels_than_items_are_refused_where_they_were_asked_for() -> None:
+    with pytest.raises(ConfigError, match="30 rounds ask for 155 labels, more than the pool's 60 items"):
+        check(loop={"initial": 10, "query_size": 5, "rounds": 30})
+    with pytest.raises(ConfigError, match=r"loop\.initial: 61 is more than the pool's 60 items"):
+        check(loop={"initial": 61, "max_labels": 61}, policy={"query_size": "geometric"})
+
+
+@pytest.mark.parametrize("policy", ["schedule", "geometric", "cost_optimal"])
+def test_queries_that_are_cut_to_the_pool_may_have_any_number_of_rounds(policy: str) -> None:
+    settings = {"query_size": policy, "metric": "accuracy", "cost_optimal": {"target": 0.9}}
+    check(loop={"initial": 10, "query_size": 5, "rounds": 30}, policy=settings)
+
+
+def test_a_schedule_asks_for_no_initial_labels_besides_its_own() -> None:
+    check(loop={"initial": 500, "max_labels": 30}, policy={"query_size": "schedule"})
+
+
+def test_candidates_have_to_suffice_for_the_largest_query_that_they_choose() -> None:
+    loop: dict[str, Any] = {"initial": 10, "query_size": 5, "rounds": 4}
+    schedule = {"query_size": "schedule", "schedule": {"shares": [0.1, 0.5, 0.2]}}
+    # 6 labels, then 30 by the full pass, then 12 twice.
+    with pytest.raises(ConfigError, match=r"size: 11 candidates are fewer than the 12 labels of a round \(policy\.sch"):
+        check(loop=loop, policy=schedule, infer=scope("candidates", size=11))
+    check(loop=loop, policy=schedule, infer=scope("candidates", size=12))
+    # 10 labels, then 10 by the full pass, then 20 twice; or 15 at most.
+    geometric: dict[str, Any] = {"query_size": "geometric"}
+    with pytest.raises(ConfigError, match=r"size: 19 candidates are fewer than the 20 labels of a round \(policy\.geo"):
+        check(loop=loop, policy=geometric, infer=scope("top", size=19))
+    check(loop=loop, policy=geometric, infer=scope("top", size=20))
+    check(loop=loop, policy=geometric | {"geometric": {"largest": 15}}, infer=scope("top", size=15))
+
+
+@pytest.mark.parametrize("budget", [{"labels": 11}, {"money": 0.59}])
+def test_a_budget_below_a_schedule_s_first_round_is_refused(budget: dict[str, Any]) -> None:
+    def scheduled(budget: dict[str, Any]) -> None:
+        stop = {"any": {"budget": budget}}
+        check(policy={"query_size": "schedule", "schedule": {"shares": [0.2, 0.1]}, "stop": stop})
+
+    with pytest.raises(ConfigError, match=r"is less than .*policy\.schedule\.shares: 12|12 labels: 0\.6 USD"):
+        scheduled(budget)
+    scheduled({name: amount * 1.1 for name, amount in budget.items() if name == "money"} or {"labels": 12})
+
+
+def test_a_schedule_whose_first_labels_may_all_be_held_back_is_refused_where_models_go_on() -> None:
+    train = {"model": "linear", "validation": 0.5}
+    policy = {"query_size": "schedule", "schedule": {"shares": [0.2]}}
+    with pytest.raises(ConfigError, match=r"of the first 12 labels .* begin with 20 labels or more \(policy\.schedule"):
+        check(train=train, policy=policy | {"retrain": "warm"})
+    check(train=train, policy=policy)
+    check(train=train, policy=policy | {"retrain": "warm", "schedule": {"shares": [0.4]}})

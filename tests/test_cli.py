@@ -207,6 +207,24 @@ def test_answers_that_are_no_use_are_refused_and_not_kept(asking: Workspace, tmp
     assert (asking.round_dir(0) / "labels.jsonl").read_text() == "mine"
 
 
+def test_answers_that_are_nowhere_are_no_such_file(asking: Workspace) -> None:
+    refused = frugal("close", "--workspace", asking.root, "--answers", "missing.csv")
+    check_refused(refused, "error: missing.csv: no such file\n")
+
+
+@pytest.mark.parametrize(("command", "resumes"), [("plan", False), ("replay", False), ("report", False), ("run", True)])
+def test_interrupted_command_goes_on_only_where_something_is_kept(
+    monkeypatch: pytest.MonkeyPatch, command: str, resumes: bool
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.commands[command], "callback", interrupted)
+    result = frugal(command)
+    assert result.exit_code == 130
+    assert result.stderr == "interrupted" + "; the same command goes on where it stopped" * resumes + "\n"
+
+
 def test_oracle_loop_takes_no_answers(tmp_path: Path) -> None:
     place = make_workspace(tmp_path / "o", record={"git": "off", "dvc": False, "mlflow": False})
     while (step := loop.next_step(place)) is not None and step.name != "label":

@@ -1,7 +1,10 @@
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tasks import config
 from tasks.errors import ConfigError
@@ -62,7 +65,7 @@ def test_stored_configuration_reads_back_equal(conf: Path) -> None:
         ("dataset.root=${oc.env:HOME}", r"dataset\.root: \$\{…\} is not filled in"),
         ("dataset.classes=['${oc.env:HOME}',b]", r"dataset\.classes\.0: "),
         ("dataset.image_size=1000000", r"dataset\.image_size: "),
-        pytest.param("seed=" + "9" * 5000, r"mine\.yaml: ", id="huge seed"),
+        pytest.param("seed=" + "9" * 5000, r"override seed=9{74}…: .*value cannot be read", id="huge seed"),
         ("infer.candidates.ratio=0", r"infer\.candidates\.ratio: "),
         ("infer.candidates.ratio=1.5", r"infer\.candidates\.ratio: "),
         ("infer.candidates.temperature=0", r"infer\.candidates\.temperature: "),
@@ -77,15 +80,62 @@ def test_stored_configuration_reads_back_equal(conf: Path) -> None:
         ("infer.first_passes=3", r"infer: first_passes is for loops whose later passes are not full"),
         ("infer.candidates.stale_bonus=1e308", r"infer\.candidates\.stale_bonus: "),
         ("train.members=0", r"train\.members: "),
+        (
+            "prices.label='0.05'",
+            r"prices: label is the text '0\.05', where a number is wanted; write 0\.05 without quotes",
+        ),
+        ("prices.label='-5'", r"prices: label is the text '-5', .* or with its currency: -5 EUR"),
+        ("prices.device_hour.cpu='1e2'", r"prices: device_hour\.cpu is the text '1e2'"),
+        ("prices.label='0.05 USD'", r"prices: label is in USD, and currency is EUR"),
+        ("prices.label='nan EUR'", r"prices: label is 'nan EUR'; an amount is a number, .*: 0\.05 EUR"),
+        ("prices.label='1,5 EUR'", r"prices: label is '1,5 EUR'; an amount is a number"),
+        ("prices.label='1.2.3 EUR'", r"prices: label is '1\.2\.3 EUR'; an amount is a number"),
+        ("prices.label=EUR 0.05", r"prices: label is 'EUR 0\.05'; an amount is a number"),
+        ("prices.label=$0.05", r"prices: label is '\$0\.05'; an amount is a number"),
+        ("prices.label=1e308", r"prices\.label: .*less than or equal to 1000000000, not 1e\+308"),
+        ("rates={record_epoch: 1e308, forward_pass: 1.0}", r"rates\.record_epoch: .*less than or equal to 1000000000"),
+        ("policy.stop.budget.money=5 USD", r"policy\.stop\.budget\.money is in USD, and currency is EUR"),
+        ("policy.stop.any.marginal_value.value_per_point=much", r"value_per_point is 'much'; an amount is a number"),
+        ("policy.false_start.expected={100:0.9}", r"^[^\[]*expected: an accuracy is missing; write .*\{100: 0\.9\}$"),
+        ("policy.false_start.expected={0: 0.5}", r"expected\.0: the key should be greater .* 1, not 0$"),
+        ("policy.stop.rounds=5", r"rounds: must be a block of keys, such as policy\.stop\.rounds\.at_least=5"),
+        ("policy.false_start=true", r"false_start: must be a block of keys, such as policy\.false_start=\{\}"),
+        ("policy.schedule.shares=[]", r"policy\.schedule\.shares: must have at least 1 item$"),
+        ("policy.schedule.shares=3", r"policy\.schedule\.shares: must be a list"),
+        ("loop.rounds=0", r"^override loop\.rounds=0: loop\.rounds: "),
+        ("loop={rounds: 0}", r"^override loop=\{rounds: 0\}: loop\.rounds: "),
+        ("name='a: [", r"override name='a: \[: its value cannot be read \(found"),
+        (
+            "{policy.scope: adaptive, infer.scope: [candidates], infer.candidates.size: 50, select.strategy: random}",
+            r"policy\.scope: adaptive changes what is scored, and select\.strategy=random reads no scores",
+        ),
+        ("policy.stop.rounds.at_least=5", r"policy\.stop\.rounds\.at_least: 5 takes 5 rounds, and loop\.rounds = 4"),
+        (
+            "policy.stop.any.stable_predictions.patience=4",
+            r"policy\.stop\.any\.stable_predictions\.patience: 4 takes 5",
+        ),
+        ("policy.stop.overall_uncertainty.patience=5", r"policy\.stop\.overall_uncertainty\.patience: 5 takes 5"),
+        ("{policy.metric: accuracy, policy.stop.plateau.patience: 4}", r"policy\.stop\.plateau\.patience: 4 takes 5"),
+        (
+            "{policy.metric: accuracy, policy.query_size: cost_optimal, policy.cost_optimal.target: 0.9, "
+            "policy.stop.any.target.accuracy: 0.8}",
+            r"policy\.cost_optimal\.target: 0\.9 is not the 0\.8 of policy\.stop\.target\.accuracy",
+        ),
+        (
+            "policy.false_start.expected={100: 0.9, 200: 0.5}",
+            r"policy\.false_start: expected falls from 0\.9 at 100 lab",
+        ),
     ],
 )
 def test_impossible_values_are_named_with_their_key(conf: Path, override: str, message: str) -> None:
+    several = yaml.safe_load(override) if override.startswith("{") else None
+    overrides = tuple(f"{key}={json.dumps(value)}" for key, value in several.items()) if several else (override,)
     with pytest.raises(ConfigError, match=message):
-        config.load(conf, (override,))
+        config.load(conf, overrides)
 
 
 def test_every_fault_is_told_at_once(conf: Path) -> None:
-    with pytest.raises(ConfigError, match=r"seed: .*; loop\.rounds: "):
+    with pytest.raises(ConfigError, match=r"seed: .*; override loop\.rounds=0: loop\.rounds: "):
         config.load(conf, ("loop.rounds=0", "seed=-1"))
 
 
@@ -143,3 +193,118 @@ def test_override_of_a_configuration_changes_only_its_keys(conf: Path) -> None:
 
 def test_bare_off_is_the_word_off(conf: Path) -> None:
     assert config.load(conf, ("record.git=off",)).record.git == "off"
+
+
+def parsed(stop: dict[str, Any], loop: dict[str, Any] | None = None, **blocks: Any) -> config.Config:
+    policy = {"metric": "accuracy", "stop": stop, **blocks.pop("policy", {})}
+    values = {"name": "test", "prices": PRICES, "loop": {"initial": 50, **(loop or {})}, "policy": policy, **blocks}
+    return config.parse(values, "test")
+
+
+MONEY = {"budget": {"money": 50.0}}
+
+
+@pytest.mark.parametrize(
+    ("stop", "bound", "rates"),
+    [
+        (MONEY, 50.0, True),
+        ({"any": MONEY}, 50.0, True),
+        ({"any": {"any": MONEY, "budget": {"money": 40.0}}}, 40.0, True),
+        ({"all": {**MONEY, "rounds": {"at_least": 9}}}, None, True),
+        ({"any": {"all": MONEY}}, None, True),
+        ({"any": {"budget": {"labels": 90}}}, None, False),
+        ({"target": {"accuracy": 0.9}}, None, False),
+    ],
+)
+def test_a_budget_counts_wherever_it_is_enough_by_itself(
+    stop: dict[str, Any], bound: float | None, rates: bool
+) -> None:
+    policy = parsed(stop).policy
+    assert policy.stop.bound("money") == bound
+    assert policy.needs_rates() is rates
+
+
+@pytest.mark.parametrize("inside", [lambda rule: rule, lambda rule: {"any": rule}])
+@pytest.mark.parametrize(
+    ("budget", "blocks", "says"),
+    [
+        ({"labels": 49}, {}, r"policy\.stop\.budget\.labels: 49 is less than the initial pool \(loop\.initial: 50\)"),
+        ({"money": 2.49}, {}, r"50 labels: 2\.5 USD"),
+        (
+            {"money": 3.9},
+            {"prices": PRICES | {"annotator_second": 0.01}, "label": {"seconds": 3.0}},
+            r"50 labels: 4 USD",
+        ),
+        ({"money": 5.4}, {"prices": PRICES | {"batch_fee": 3.0}}, r"50 labels: 5\.5 USD"),
+    ],
+)
+def test_a_budget_below_the_initial_pool_is_refused(
+    inside: Callable[[Any], Any], budget: dict[str, Any], blocks: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        parsed(inside({"budget": budget}), **blocks)
+    enough = {name: amount + 1 for name, amount in budget.items()}
+    parsed(inside({"budget": enough}), **blocks)
+    # Of people nobody knows it, and with a schedule it depends on the pool.
+    if "label" in blocks:
+        parsed(inside({"budget": budget}), **blocks | {"label": {"labeler": "files", "seconds": 3.0}})
+    parsed(inside({"budget": budget}), **blocks, policy={"query_size": "schedule"})
+
+
+def test_a_nested_budget_is_an_aim() -> None:
+    aimless = {"query_size": "cost_optimal"}
+    assert parsed({"any": MONEY}, policy=aimless).policy.query_size == "cost_optimal"
+    with pytest.raises(ConfigError, match="needs an aim"):
+        parsed({"all": {**MONEY, "rounds": {"at_least": 9}}}, policy=aimless)
+
+
+@pytest.mark.parametrize("text", ["0.05 EUR", " 0.05EUR ", "5e-2 EUR"])
+def test_amounts_may_name_their_currency(conf: Path, text: str) -> None:
+    assert config.load(conf, (f"prices.label='{text}'",)).prices.label == 0.05
+
+
+def test_rules_that_never_hold_may_be_measured_in_all(conf: Path) -> None:
+    stop = "policy.stop.all={rounds: {at_least: 99}, stable_predictions: {patience: 50}}"
+    assert config.load(conf, (stop, "policy.stop.any.all.rounds.at_least=99")).policy.stop.all is not None
+    assert config.load(conf, ("policy.stop.rounds.at_least=4", "policy.stop.stable_predictions.patience=3"))
+
+
+def test_what_agrees_is_no_contradiction(conf: Path) -> None:
+    aims = ("policy.cost_optimal.target=0.9", "policy.stop.target.accuracy=0.9", "policy.metric=accuracy")
+    config.load(conf, (*aims, "policy.query_size=cost_optimal"))
+    # A target of a query size that is not in use is none.
+    config.load(conf, (*aims, "policy.cost_optimal.target=0.5"))
+    config.load(conf, ("policy.metric=accuracy", "policy.false_start.expected={100: 0.5, 200: 0.5, 300: 0.6}"))
+    config.load(conf, ("policy.stop.budget.labels=500", "loop.max_labels=100"))
+
+
+@pytest.mark.parametrize("mode", ["warm", "resume", "shrink_perturb", "auto"])
+def test_a_model_that_goes_on_has_never_been_trained_on_what_is_held_back(conf: Path, mode: str) -> None:
+    message = r"train\.validation: 0\.5 of the first 19 labels .* 20 labels or more \(loop\.initial\)"
+    settings = ("train.validation=0.5", f"policy.retrain={mode}")
+    with pytest.raises(ConfigError, match=message):
+        config.load(conf, (*settings, "loop.initial=19"))
+    config.load(conf, (*settings, "loop.initial=20"))
+    config.load(conf, ("train.validation=0.5", "loop.initial=19"))
+
+
+def test_a_fault_of_the_file_is_the_files(conf: Path) -> None:
+    conf.write_text("name: mine\nloop: {rounds: 0}\n")
+    with pytest.raises(ConfigError, match=rf"^override seed=-1: seed: .*; {conf}: loop\.rounds: .*not 0$"):
+        config.load(conf, ("loop.initial=5", "seed=-1"))
+
+
+def test_amounts_of_stop_rules_may_name_the_currency(conf: Path) -> None:
+    rules = ("policy.stop.budget.money=5 EUR", "policy.stop.any.all.marginal_value.value_per_point=1E+2 EUR")
+    stop = config.load(conf, (*rules, "policy.metric=accuracy", "prices.label=1E-2 EUR")).policy.stop
+    assert stop.budget is not None
+    assert stop.budget.money == 5
+    inner = stop.any.all if stop.any is not None else None
+    assert inner is not None
+    assert inner.marginal_value is not None
+    assert inner.marginal_value.value_per_point == 100
+
+
+def test_prices_may_stand_elsewhere(conf: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("currency: CHF\nlabel: 2\ndevice_hour: {cpu: 0.5}\n")
+    assert config.load(conf, prices=tmp_path / "other.yaml").prices.currency == "CHF"

@@ -40,6 +40,18 @@ def test_curve_without_noise_is_recovered(a: float, start: float, c: float) -> N
     assert (fitted.a, fitted.c) == pytest.approx((a, c), abs=2e-3)
 
 
+def test_many_rounds_are_fitted_as_a_few_parts_of_them_and_to_the_same_curve() -> None:
+    a, b, c = 0.95, 3.0, 0.5
+    fitted = curve.fit(points_of(a, b, c, tuple(range(50, 100_000, 50))))
+    assert len(fitted._labels) <= 40
+    for labels in (50, 400, 5000, 10**6):
+        assert fitted.at(labels) == pytest.approx(a - b * labels**-c, abs=5e-4)
+    random = np.random.default_rng(0)
+    values = [a - b * n**-c + random.normal(0, 0.4 / math.sqrt(n)) for n in range(100, 5100, 50)]
+    whole = curve.fit(list(zip(range(100, 5100, 50), values, strict=True)))
+    assert whole.at(5000) == pytest.approx(a - b * 5000**-c, abs=0.005)
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_fit_is_as_good_as_that_of_a_general_optimiser(seed: int) -> None:
     points = noisy(seed, rounds=4 + seed % 5)

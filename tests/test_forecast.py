@@ -1,28 +1,33 @@
 """The forecast of what rounds use and cost, held against the bills of loops that were really run."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import loop, registry
 from tasks.config import Config, parse
+from tasks.config_policy import BudgetRule
 from tasks.cost import forecast, ledger, scored
 from tasks.cost.rates import Rates
 from tasks.datasets import run as pool_stage
 from tasks.forecast import loop as forecasts
-from tasks.history import Outcome
+from tasks.history import Outcome, history
 from tasks.infer import clustering
 from tasks.infer.narrowing import narrow
 from tasks.infer.scopes.scope import Known
 from tasks.policy import next_round
 from tasks.policy.situation import Situation
+from tasks.policy.stop import budget
 from tasks.rounds import Workspace, begin, rounds
+from tasks.train.fit import fewest_items
 from tests.pools import PRICES
 
 POOL, HELD_OUT = 60, 500
@@ -88,12 +93,17 @@ def counted(work: forecast.Work) -> tuple[int, ...]:
         {"policy": {"retrain": "resume", "resume": {"replay": 0.3}}},
         {"policy": {"retrain": "resume", "resume": {"replay": 0, "epochs": 3}}, "select": {"strategy": "random"}},
         {"policy": {"retrain": "shrink_perturb", "query_size": "geometric"}},
+        {
+            "loop": {"rounds": 2, "initial": 9, "query_size": 1},
+            "train": TINY["train"] | {"model": "resnet18"},
+            "policy": {"retrain": "resume", "resume": {"replay": 0}},
+        },
         {"train": NET, "infer": {"passes": 3, "first_passes": 2, **CANDIDATES}},
         {"train": NET, "infer": {"scope": ["top"], "top": {"size": 11}}},
         {"train": TINY["train"] | {"members": 2}, "infer": {"acquisition": "bald"}},
         {"train": TINY["train"] | {"repeats": 2}},
         {"infer": {"scope": ["prune", "candidates"], "candidates": {"size": 5}}},
-        {"policy": {"stop": {"stable_predictions": {"kappa": 0.999, "patience": 9}}, "stop_set": 25}},
+        {"policy": {"stop": {"all": {"stable_predictions": {"patience": 9}}}, "stop_set": 25}},
     ],
     ids=[
         "as it comes",
@@ -104,6 +114,7 @@ def counted(work: forecast.Work) -> tuple[int, ...]:
         "resume with replay",
         "resume without, and no scores",
         "shrink_perturb",
+        "a single new item is too few for batch normalisation",
         "passes and first_passes",
         "top",
         "members",
@@ -265,6 +276,46 @@ def test_no_labels_no_fee_and_a_device_without_a_price_is_free() -> None:
     assert price.device_hours > 0
 
 
+def test_the_models_of_which_a_batch_holds_two_items_are_those_that_normalise() -> None:
+    with torch.device("meta"):
+        models = {name: registry.resolve(registry.MODELS, name)((3, 64, 64), 10) for name in registry.MODELS}
+    assert {name for name, model in models.items() if fewest_items(model) == 2} == registry.NORMALISED
+
+
+def test_what_people_take_and_skip_is_not_known_beforehand() -> None:
+    people = {"label": {"labeler": "files", "seconds": 9.0}}
+
+    def counted_(**blocks: Any) -> forecast.Work:
+        return forecast.work(tiny(**blocks), before=8, query_size=7, pool=POOL, held_out=HELD_OUT)
+
+    assert counted_().exact
+    assert counted_(**people).why == ("label.labeler: people may skip items, so at most",)
+    timed = PRICES | {"annotator_second": 0.01}
+    assert "how long people take" in counted_(**people, prices=timed).why[1]
+    assert counted_(label={"seconds": 9.0}, prices=timed).exact
+    # The seconds of the configuration are the oracle's.
+    assert forecast.labels_price(7, tiny(**people, prices=timed)) == pytest.approx(7 * PRICES["label"])
+    assert forecast.labels_price(7, tiny(**people, prices=timed), 5.0) == pytest.approx(7 * (PRICES["label"] + 0.05))
+
+
+def test_people_go_on_at_the_price_that_they_have_shown() -> None:
+    prices = PRICES | {"label": 0.5, "annotator_second": 0.01, "batch_fee": 3.0}
+    people: dict[str, Any] = {"prices": prices, "label": {"labeler": "files"}}
+    done = [outcome(0, 8, scored_=True), outcome(1, 15, scored_=True), outcome(2, 15, scored_=True)]
+    # Two batches, 0.5 a label, and 20 seconds of each; nothing was bought in the third round.
+    done[-1] = replace(done[-1], money_labels=2 * 3.0 + 15 * (0.5 + 20 * 0.01))
+    now = situation(done, **people)
+    assert now.label_seconds == pytest.approx(20)
+    price = next_round.price(now, 7)
+    assert price is not None
+    assert price.labels == pytest.approx(next_round.labels_price(now, 7)) == pytest.approx(7 * 0.7 + 3.0)
+    assert budget.verdict(now, BudgetRule(money=100.0)).numbers["money"]["next"] == pytest.approx(price.money, abs=1e-5)
+    assert situation([], **people).label_seconds == 0
+    assert situation([replace(done[-1], money_labels=math.nan)], **people).label_seconds == 0
+    oracle = {"prices": prices, "label": {"seconds": 4.0}}
+    assert situation(done, **oracle).label_seconds == 4
+
+
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return finished(tmp_path_factory.mktemp("ended"), tiny())
@@ -296,6 +347,40 @@ def test_after_a_training_the_scoring_that_is_due_is_counted(ended: Workspace) -
     first, second = billed(ended)[:2]
     work = next_round.work(situation([outcome(0, 8, scored_=False)]), 7)
     assert counted(work) == (*second[:3], *first[3:5], 4)
+
+
+def test_as_many_candidates_are_priced_as_the_last_plan_has() -> None:
+    def scored_(policy: dict[str, Any], **known: Any) -> list[int]:
+        infer = {"scope": ["prune", "candidates"], "candidates": {"size": 20}}
+        done = [outcome(0, 8, scored_=True), outcome(1, 10, scored_=True)]
+        works = []
+        for stages in ({}, {"infer": 1.0}):
+            done[-1] = replace(done[-1], stage_seconds=stages, **known)
+            works.append(next_round.work(situation(done, infer=infer, policy=policy), 7))
+        return [work.items_scored for work in works]
+
+    assert scored_({"scope": "adaptive"}, candidates=33) == [33, 33]
+    assert scored_({"scope": "adaptive"}) == [20, 20]
+    assert scored_({}, candidates=33) == [20, 20]
+    first = replace(outcome(0, 8, scored_=False), candidates=None)
+    adaptive = {"infer": {"scope": ["candidates"], "candidates": {"size": 20}}, "policy": {"scope": "adaptive"}}
+    assert next_round.work(situation([first], **adaptive), 7).items_scored == POOL - 8
+
+
+def test_the_candidates_of_an_adaptive_loop_are_in_its_history_and_priced(tmp_path: Path) -> None:
+    infer = {"scope": ["candidates"], "candidates": {"size": 12, "explore": 0.5}}
+    policy = {"scope": "adaptive", "adaptive": {"recall": 0.9, "smallest": 12}}
+    config = tiny(infer=infer, policy=policy, loop={"rounds": 5, "initial": 8, "query_size": 7})
+    workspace = finished(tmp_path, config)
+    outcomes, bills = history(workspace), billed(workspace)
+    sizes = [one.candidates for one in outcomes]
+    assert sizes[0] is None
+    assert len(set(sizes[1:])) > 1
+    for number, bill in enumerate(bills[:-1]):
+        trained = [*outcomes[:number], replace(outcomes[number], stage_seconds={"train": 1.0})]
+        labels = trained[-1].labels
+        due = next_round.due(Situation(trained, config, POOL, POOL - labels, HELD_OUT, RATES))
+        assert (due.items_scored, due.infer_passes) == bill[3:5]
 
 
 def test_the_last_round_is_not_scored_but_the_scoring_before_it_is(ended: Workspace) -> None:

@@ -13,12 +13,14 @@ _FORBIDDEN = {"prefect", "mlflow", "dvc", "flows"}
 _BOTTOM = {
     "tasks.config",
     "tasks.config_base",
+    "tasks.config_faults",
     "tasks.config_policy",
     "tasks.errors",
     "tasks.files",
     "tasks.gumbel",
     "tasks.order",
     "tasks.progress",
+    "tasks.proportion",
     "tasks.registry",
     "tasks.seeds",
 }

@@ -27,6 +27,33 @@ QUICK = (
     "train.epochs=2",
     "label.noise=0.1",
 )
+#: Every kind of policy at work: a false start (the first attempt is not good enough, the second one is), rules of which
+#: none ever ends the loop before its time, fitted query sizes, a mode of training that changes, candidates likewise.
+#: Forecasts go by rates that are given, so that what is decided by them does not depend on the machine.
+POLICIES = (
+    "seed=3",
+    "train.epochs=10",
+    "train.lr=0.03",
+    "loop.max_labels=80",
+    "policy.metric=accuracy",
+    "policy.false_start.rounds=1",
+    "policy.false_start.above_chance=0",
+    "policy.false_start.loss_falls=0.01",
+    "policy.false_start.expected={10: 0.3}",
+    "policy.stop_set=50",
+    "policy.stop.budget={labels: 1000, money: 1000, device_hours: 1000, wall_hours: 1000}",
+    "policy.stop.target.accuracy=1.0",
+    "policy.stop.all={rounds: {at_least: 99}, plateau: {}, marginal_value: {value_per_point: 1}, learning_curve: {}}",
+    "policy.stop.any.all={rounds: {at_least: 99}, stable_predictions: {}, overall_uncertainty: {}}",
+    "policy.query_size=cost_optimal",
+    "policy.cost_optimal={smallest: 5, largest: 15}",
+    "policy.retrain=auto",
+    "policy.auto={then: resume, kappa: 0.3, back: 0.2}",
+    "policy.scope=adaptive",
+    "infer.scope=[candidates]",
+    "infer.candidates={size: 40, explore: 0.3}",
+    "rates={record_epoch: 1e-4, forward_pass: 1e-5, stage: 0.01}",
+)
 #: Keep the record out of what needs none.
 UNRECORDED = ("record.git=off", "record.dvc=false", "record.mlflow=false")
 CONF = Path("conf/digits.yaml").resolve()
@@ -62,9 +89,11 @@ def results(workspace: Workspace) -> dict[str, Any]:
     for number in rounds(workspace):
         book = files.read_json(workspace.round_dir(number) / "cost.json")["stages"]
         counts = ("labels", "label_price", "record_epochs", "items_scored", "forward_passes")
-        made = decision(workspace, number) or {}
-        # Its numbers may speak of money, and so of seconds.
-        found[f"decision {number}"] = [made.get(key) for key in ("action", "policy", "measured")]
+        made = decision(workspace, number)
+        if made is not None:
+            # What rules say may speak of money, and so of seconds.
+            numbers = {key: value for key, value in made["numbers"].items() if key != "rules"}
+            found[f"decision {number}"] = made | {"numbers": numbers}
         found[f"bill {number}"] = {name: [entry["used"][key] for key in counts] for name, entry in book.items()}
     return found
 
@@ -122,8 +151,8 @@ def test_another_seed_gives_another_loop(undisturbed: Workspace, tmp_path: Path)
     assert results(other)["rounds/000/selected.parquet"] != results(undisturbed)["rounds/000/selected.parquet"]
 
 
-#: How often the quick loop renames a file or folder into place.
-RENAMES = 75
+#: How often a loop with every kind of policy, and a false start, renames a file or folder into place.
+RENAMES = 93
 
 
 class Renames:
@@ -145,27 +174,33 @@ class Renames:
         return moved
 
 
-def test_the_quick_loop_makes_as_many_renames_as_are_tried_below(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def with_policies(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = finish(begin(tmp_path_factory.mktemp("policies") / "w", *POLICIES))
+    actions = [(decision(workspace, number) or {})["action"] for number in rounds(workspace)]
+    assert actions == ["restart", "continue", "continue", "stop"]
+    return workspace
+
+
+def test_the_loop_makes_as_many_renames_as_are_tried_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         renames = Renames(patch)
-        finish(begin(tmp_path / "w"))
+        finish(begin(tmp_path / "w", *POLICIES))
     assert renames.count == RENAMES
 
 
 @pytest.mark.parametrize("fatal", range(RENAMES))
 def test_crash_after_any_rename_changes_nothing_in_the_end(
-    undisturbed: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int
+    with_policies: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int
 ) -> None:
     root = tmp_path / "w"
     with monkeypatch.context() as patch, suppress(Killed):
         Renames(patch, fatal)
-        finish(begin(root))
-    workspace = begin(root)
+        finish(begin(root, *POLICIES))
+    workspace = begin(root, *POLICIES)
     # What a start records first must not need more than what is there.
     catch_up(workspace, load_config(workspace))
-    assert results(finish(workspace)) == results(undisturbed)
+    assert results(finish(workspace)) == results(with_policies)
 
 
 def test_key_added_by_a_later_release_does_not_reopen_a_loop(undisturbed: Workspace, tmp_path: Path) -> None:

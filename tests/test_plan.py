@@ -13,14 +13,14 @@ from flows.cli import main
 from tasks import config as configs
 from tasks import files
 from tasks.config import Config, TrainConfig, parse
-from tasks.cost import calibration
+from tasks.cost import calibration, machine
 from tasks.cost.rates import Rates
 from tasks.errors import DataError
 from tasks.forecast import calibrate
 from tasks.forecast import plan as plans
 from tasks.forecast.alternatives import Alternative, alternatives
 from tasks.forecast.sizes import Sizes, sizes
-from tasks.rounds import Workspace, begin, held
+from tasks.rounds import Workspace, begin, held, load_config
 from tasks.train.examples import Examples
 from tests.pools import PRICES, snapshot
 
@@ -126,9 +126,10 @@ def test_each_lever_saves_what_it_is_for() -> None:
         {"infer": {"scope": ["candidates"], "candidates": {"size": 40}, "passes": 4, "first_passes": 2}},
         {"infer": {"scope": ["candidates"], "candidates": {"size": 40}}, "policy": {"scope": "adaptive"}},
         {"policy": {"stop": {"budget": {"labels": 120, "money": 7.0}}}},
+        {"policy": {"stop": {"any": {"any": {"budget": {"labels": 120}}}, "rounds": {"at_least": 3}}}},
         {"loop": {"rounds": 1, "initial": 100}},
     ],
-    ids=["schedule", "repeats", "random", "first_passes", "adaptive", "budget", "one round"],
+    ids=["schedule", "repeats", "random", "first_passes", "adaptive", "budget", "nested budget", "one round"],
 )
 def test_every_configuration_has_alternatives(blocks: dict[str, Any]) -> None:
     found = alternatives(small(**blocks), SIZES, RATES)
@@ -138,36 +139,84 @@ def test_every_configuration_has_alternatives(blocks: dict[str, Any]) -> None:
 
 def test_own_rates_come_first_and_nothing_is_timed(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     config = small(rates=OWN)
-    calibration.store(ready, config, Rates("cpu", 9.0, 9.0))
-    assert calibration.load(ready, config) == RATES
+    calibration.store(ready, config, 1_000, Rates("cpu", 9.0, 9.0))
+    assert calibration.load(ready, config, 1_000) == RATES
 
 
 def test_measured_rates_hold_for_the_same_settings_only(ready: Workspace) -> None:
     config = small()
-    assert calibration.load(ready, config) is None
-    calibration.store(ready, config, RATES)
-    assert calibration.load(ready, config) == RATES
-    assert calibration.load(ready, small(train={"model": "linear", "epochs": 9, "lr": 0.5}, seed=7)) == RATES
+    assert calibration.load(ready, config, 1_000) is None
+    calibration.store(ready, config, 1_000, RATES)
+    assert calibration.load(ready, config, 1_000) == RATES
+    other = small(train={"model": "linear", "epochs": 9, "lr": 0.5}, seed=7)
+    assert calibration.load(ready, other, 1_000) == RATES
+    assert calibration.load(ready, config, 1_001) is None
     for other in (
         {"train": {"model": "ceal_cnn", "epochs": 2}},
         {"train": {"model": "linear", "epochs": 2, "batch_size": 8}},
         {"infer": {"passes": 2}},
         {"dataset": {"name": "mnist"}},
-        {"device": "auto"},
+        {"device": "cuda"},
     ):
-        assert calibration.load(ready, small(**other)) is None
+        assert calibration.load(ready, small(**other), 1_000) is None
 
 
 def test_rates_of_another_machine_do_not_hold(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    calibration.store(ready, small(), RATES)
+    calibration.store(ready, small(), 1_000, RATES)
     monkeypatch.setenv("OMP_NUM_THREADS", "77")
-    assert calibration.load(ready, small()) is None
+    assert calibration.load(ready, small(), 1_000) is None
+
+
+@pytest.mark.parametrize(("part", "other"), [("node", "elsewhere"), ("_processor", "faster")])
+def test_rates_of_another_host_or_processor_do_not_hold(
+    ready: Workspace, monkeypatch: pytest.MonkeyPatch, part: str, other: str
+) -> None:
+    calibration.store(ready, small(), 1_000, RATES)
+    monkeypatch.setattr(machine.platform if part == "node" else machine, part, lambda: other)
+    assert calibration.load(ready, small(), 1_000) is None
+
+
+def test_rates_hold_for_the_device_that_auto_stands_for(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    auto = small(device="auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    calibration.store(ready, auto, 1_000, RATES)
+    assert calibration.load(ready, auto, 1_000) == calibration.load(ready, small(), 1_000) == RATES
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
+    assert calibration.load(ready, auto, 1_000) is None
+
+
+def test_what_is_planned_beside_a_loop_takes_its_rates_from_nobody(workspace: Workspace) -> None:
+    loop, pool = load_config(workspace), 60
+    calibration.store(workspace, loop, pool, RATES)
+    plans_ = [configs.override(loop, (f"train.batch_size={size}",), "test") for size in range(1, 41)]
+    for number, planned in enumerate(plans_):
+        calibration.store(workspace, planned, pool, Rates("cpu", 1.0 + number, 1.0))
+    assert calibration.load(workspace, loop, pool) == RATES
+    known = [calibration.load(workspace, planned, pool) for planned in plans_]
+    assert [rates is not None for rates in known] == [False] * 24 + [True] * 16
+    assert known[-1] == Rates("cpu", 40.0, 1.0)
+    assert len(files.read_json(calibration.file(workspace))["measured"]) == 17
+
+
+def test_measuring_again_replaces_what_was_measured_for_the_same_settings(ready: Workspace) -> None:
+    for rates in (Rates("cpu", 9.0, 9.0), RATES):
+        calibration.store(ready, small(), 1_000, rates)
+    assert calibration.load(ready, small(), 1_000) == RATES
+    assert len(files.read_json(calibration.file(ready))["measured"]) == 1
+
+
+def test_the_calibration_of_a_former_release_counts_for_nothing(ready: Workspace) -> None:
+    files.write_json(calibration.file(ready), {"rates": {"device": "cpu"}, "settings": {}})
+    assert calibration.load(ready, small(), 1_000) is None
+    calibration.store(ready, small(), 1_000, RATES)
+    assert calibration.load(ready, small(), 1_000) == RATES
 
 
 def test_a_damaged_calibration_is_told(ready: Workspace) -> None:
     calibration.file(ready).write_text("{")
     with pytest.raises(DataError, match=r"calibration\.json"):
-        calibration.load(ready, small())
+        calibration.load(ready, small(), 1_000)
 
 
 def test_real_steps_are_timed_and_no_random_number_is_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +329,7 @@ def test_measured_rates_are_kept_and_used_again(ready: Workspace, monkeypatch: p
     monkeypatch.setattr(calibrate, "measure", lambda config, sizes: RATES)
     assert frugal(ready, "conf/small.yaml").exit_code == 0
     stored = files.read_json(calibration.file(ready))
-    assert stored["rates"]["record_epoch"] == RATES.record_epoch
+    assert [entry["rates"]["record_epoch"] for entry in stored["measured"]] == [RATES.record_epoch]
     monkeypatch.setattr(calibrate, "measure", None)
     assert frugal(ready, "conf/small.yaml", "seed=3").exit_code == 0
 

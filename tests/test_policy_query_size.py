@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, reduce
 from typing import Any
 
@@ -19,12 +20,16 @@ from tasks.cost.rates import Rates
 from tasks.errors import ConfigError
 from tasks.history import Outcome
 from tasks.policy import curve as curves
+from tasks.policy import next_round
 from tasks.policy.query_size import bounds, choice, cost_optimal, geometric, schedule
 from tasks.policy.retrain import choice as retrain
 from tasks.policy.situation import Situation
+from tasks.policy.stop import budget, rules
 
 Floats = npt.NDArray[np.float64]
 
+#: Of a round after which INFER was run.
+SCORED = {"infer": 1.0}
 RATES = Rates("cpu", 2e-3, 7e-4, 1.0)
 POINTS = [(200, 0.9200), (400, 0.9460), (600, 0.9567), (800, 0.9624), (1000, 0.9663), (1200, 0.9706)]
 #: Of a loop that aims at 98 %, with so few sizes to choose from that each is tried.
@@ -47,7 +52,9 @@ def situation(
         reduce(lambda block, name: block.setdefault(name, {}), path, nested)[last] = value
     config = parse(nested, "test")
     history = [
-        Outcome(number, labels, accuracy, 0.1, 0.01, 0.05 * labels, 0.05 * labels, 0.0, 0.0, 0, 0, bought=labels)
+        Outcome(
+            number, labels, accuracy, 0.1, 0.01, 0.05 * labels, 0.05 * labels, 0.0, 0.0, 0, 0, SCORED, bought=labels
+        )
         for number, (labels, accuracy) in enumerate(points)
     ]
     return Situation(history, config, pool, pool - (points[-1][0] if points else 0), 10_000, rates)
@@ -386,11 +393,108 @@ def test_device_hours_are_kept_as_the_budget_rule_keeps_them(hours: float) -> No
     assert used[-2] <= hours < used[-1]
 
 
+def after_training(at: Situation) -> Situation:
+    """The same before INFER is run."""
+    return replace(at, history=[*at.history[:-1], replace(at.history[-1], stage_seconds={})])
+
+
+def test_the_scoring_that_is_due_is_paid_out_of_the_budget() -> None:
+    dear = {"prices__device_hour__cpu": 1000.0, "infer__passes": 3, "train__model": "ceal_cnn"}
+    before = within({"money": 200.0}, {}, **dear)
+    after = after_training(before)
+    due = next_round.due(after)
+    assert (due.items_scored, due.infer_passes, next_round.due(before).infer_passes) == (4800, 14_400, 0)
+    assert before.rates is not None
+    price = forecast.price(due, before.config, before.rates).money
+    same = within({"money": 200.0 - price}, {}, **dear)
+    asked, wanted = cost_optimal.choose(after), cost_optimal.choose(same)
+    assert (asked.value, asked.numbers) == (wanted.value, wanted.numbers)
+    assert asked.numbers["expected_money"] + price <= 140.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(60.01, 80),
+    st.floats(0, 2000),
+    st.sampled_from(["none", "target"]),
+    st.sampled_from([4, 2]),
+    st.sampled_from([{}, {"train__validation": 0.1}, {"policy__retrain": "resume"}]),
+)
+def test_a_query_is_as_large_as_the_budget_pays_for(
+    money: float, hour: float, aim: str, rounds: int, mode: dict[str, Any]
+) -> None:
+    aims = {"target": 0.98} if aim == "target" else {}
+    at = after_training(within({"money": money}, aims, points=POINTS[-rounds:], prices__device_hour__cpu=hour, **mode))
+    rule = at.config.policy.stop.budgets()[0]
+    asked = choice.choose(at)
+    if "no round fits" in asked.reason:
+        assert asked.value == 1
+        assert budget.verdict(at, rule).holds
+        return
+    assert not budget.verdict(at, rule).holds
+    if "what the budget" in asked.reason:
+        assert asked.numbers["wanted"] > asked.value
+        price = next_round.price(at, asked.value + 1)
+        assert price is not None
+        assert price.money > money - 60.0
+
+
+class Simulated:
+    """A loop with cost_optimal in which every unit takes just what was forecast, to its end by a rule."""
+
+    def __init__(self, pass_: float, stop: dict[str, Any], noise: float = 0.002) -> None:
+        rates = Rates("cpu", 1e-3, pass_, 1.0)
+        dear = {"policy__stop": stop, "prices__device_hour__cpu": 2.0}
+        self.at = aiming({}, points=[], pool=20_000, rates=rates, **dear)
+        self.draw, self.noise, self.spent = np.random.default_rng(0), noise, 0.0
+        while self.round():
+            pass
+
+    def round(self) -> bool:
+        at, rates = self.at, self.at.rates
+        assert rates is not None
+        size = choice.choose(at).value
+        self.spent += forecast.price(next_round.least(at, size), at.config, rates).money
+        labels = size + (at.history[-1].labels if at.history else 0)
+        accuracy = float(np.clip(0.99 - 1.2 * labels**-0.5 + self.draw.normal(0, self.noise), 0, 1))
+        self.at = replace(at, unlabeled=at.pool - labels, history=[*at.history, self.outcome(labels, accuracy, {})])
+        if rules.decide(self.at).action == "stop":
+            return False
+        self.spent += forecast.price(next_round.due(self.at), at.config, rates).money
+        scored = self.outcome(labels, accuracy, SCORED)
+        self.at = replace(self.at, history=[*self.at.history[:-1], scored])
+        return True
+
+    def outcome(self, labels: int, accuracy: float, stages: dict[str, float]) -> Outcome:
+        number = len(self.at.history) - bool(stages)
+        return Outcome(number, labels, accuracy, 0, 0, self.spent, 0, 0, 0, 0, 0, stages, bought=labels)
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.floats(40, 300), st.floats(1.02, 1.5), st.sampled_from([2e-4, 4e-3, 4e-2]), st.sampled_from(["top", "any"]))
+def test_a_larger_budget_buys_more_labels_and_is_spent(money: float, more: float, pass_: float, where: str) -> None:
+    def ended(money: float) -> Simulated:
+        rule = {"budget": {"money": money}}
+        return Simulated(pass_, rule if where == "top" else {"any": rule})
+
+    small, large = ended(money), ended(more * money)
+    for loop, budget_ in ((small, money), (large, more * money)):
+        # What is left does not pay for a round of one label and the scoring before it.
+        last = next_round.price(loop.at, 1)
+        assert last is not None
+        assert budget_ - last.money < loop.spent <= budget_ * (1 + 1e-9)
+    # Within reason: what rounds cost besides labels depends on how the curve's noise divides the labels among them.
+    assert large.at.history[-1].labels >= 0.98 * small.at.history[-1].labels
+
+
 def test_a_bound_on_labels_is_a_budget() -> None:
     asked = cost_optimal.choose(aiming({"largest": 500}, loop__max_labels=2000))
     assert asked.numbers["expected_labels"] <= 800
     assert asked.numbers["expected_accuracy"] > 0.975
     assert choice.choose(aiming({"largest": 500}, loop__max_labels=1201)).value == 1
+    nested = aiming({}, policy__stop={"any": {"any": {"budget": {"labels": 1230}}, "budget": {"labels": 1240}}})
+    assert choice.choose(nested).value == 30
+    assert choice.choose(replace(nested, history=nested.history[:2])).value == 70
 
 
 def test_a_curve_that_has_levelled_off_asks_for_a_default() -> None:

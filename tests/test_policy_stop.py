@@ -28,7 +28,7 @@ from tasks.config_policy import (
 from tasks.cost import forecast
 from tasks.cost.rates import Rates
 from tasks.history import Measured, Outcome
-from tasks.policy import curve, next_round
+from tasks.policy import ahead, curve, next_round
 from tasks.policy.decision import Decision, Verdict
 from tasks.policy.situation import Situation
 from tasks.policy.stop import rules
@@ -509,7 +509,15 @@ def test_learning_curve_goes_by_the_most_hopeful_gain() -> None:
         ({}, 4400),
         ({"loop": {"rounds": 9}}, 300),
         ({"loop": {"max_labels": 750}}, 150),
-        ({"policy": {"stop": {"budget": {"labels": 820}}}}, 220),
+        ({"policy": {"stop": {"budget": {"labels": 820}}}}, 200),
+        ({"policy": {"stop": {"any": {"budget": {"labels": 820}}}}}, 200),
+        ({"policy": {"query_size": "geometric"}, "loop": {"rounds": 9}}, 600 * 7),
+        ({"policy": {"query_size": "geometric"}, "loop": {"rounds": 50}}, 9400),
+        ({"policy": {"query_size": "geometric", "geometric": {"largest": 700}}, "loop": {"rounds": 8}}, 1300),
+        ({"policy": {"query_size": "schedule"}, "loop": {"rounds": 8}}, 2000),
+        ({"policy": {"query_size": "cost_optimal"}, "loop": {"rounds": 8, "max_labels": 9000}}, 600 * 3),
+        ({"policy": {"query_size": "cost_optimal"}, "loop": {"max_labels": 9000}}, 8400),
+        ({"policy": {"query_size": "cost_optimal", "stop": {"budget": {"labels": 820}}}}, 220),
         ({"pool": 1000}, 400),
     ],
 )
@@ -598,3 +606,36 @@ def test_groups_hold_as_any_and_all_of_their_parts(group: dict[str, Any]) -> Non
 def test_one_rule_more_at_the_top_never_goes_on_longer(group: dict[str, Any], name: str, value: bool) -> None:
     assume(name not in group)
     assert holds(group) <= (decide(built({**group, name: value}), 0.9).action == "stop")
+
+
+@given(
+    st.integers(1, 8), st.integers(1, 300), st.integers(1, 12), st.none() | st.integers(1, 1500), st.integers(801, 1500)
+)
+def test_equal_rounds_to_come_are_those_that_are_asked_one_by_one(
+    done: int, size: int, rounds: int, most: int | None, pool: int
+) -> None:
+    now = situation(*[0.5] * done, loop={"query_size": size, "rounds": rounds, "max_labels": most}, pool=pool)
+    for about in (now, replace(now, next_size=min(7, now.unlabeled))):
+        assert list(ahead._equal_sizes(about)) == list(ahead._sizes(about))
+
+
+def test_verdicts_count_as_people_do() -> None:
+    kappas = (Measured(), Measured(kappa=0.5), Measured(kappa=0.5))
+    assert (
+        "1 more round needed"
+        in ask("stable_predictions", situation(0.5, 0.6, 0.7, measured=kappas), StablePredictionsRule()).reason
+    )
+    assert (
+        "1 pair of"
+        in ask("stable_predictions", situation(0.5, 0.6, measured=kappas), StablePredictionsRule(patience=1)).reason
+    )
+    assert ask("rounds", situation(0.5, 0.6, 0.7), RoundsRule(at_least=2)).reason == "3 rounds of at least 2"
+    assert "1 round: 1 more round needed" in ask("overall_uncertainty", situation(0.5), OverallUncertaintyRule()).reason
+    assert "over 1 round: 1 more round needed" in ask("plateau", situation(0.5), PlateauRule(patience=1)).reason
+
+
+def test_a_curve_has_nothing_ahead_at_the_end_of_the_loop() -> None:
+    verdict = ask("learning_curve", situation(*law(5), loop={"rounds": 5}), LearningCurveRule())
+    assert verdict.holds
+    assert "at its end" in verdict.reason
+    assert verdict.numbers["horizon"] == 0

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,13 +16,16 @@ from hypothesis import strategies as st
 
 from flows.cli import main
 from tasks import config as configs
-from tasks import files
+from tasks import files, progress
 from tasks.compare import folder
 from tasks.config import Config, PricesConfig
-from tasks.config_policy import BudgetRule, PlateauRule, RoundsRule, StopConfig, TargetRule
+from tasks.config_policy import BudgetRule, LearningCurveRule, PlateauRule, RoundsRule, StopConfig, TargetRule
 from tasks.cost import ledger
+from tasks.cost.rates import Rates
 from tasks.errors import ConfigError
 from tasks.history import Measured, Outcome, history
+from tasks.policy.decision import Verdict
+from tasks.policy.query_size import choice as query_size
 from tasks.policy.situation import Situation
 from tasks.policy.stop import rules
 from tasks.replay import figures, panel, recording, regret, results, rows, sizes, table
@@ -63,6 +67,15 @@ def stop_at(history_: list[Outcome], stop: StopConfig, config: Config | None = N
     return regret.replay(history_, config or settings(), stop, pool=10_000, held_out=500).round
 
 
+class Counted(progress.Silent):
+    """Counts what it is shown."""
+
+    units = 0
+
+    def advance(self, units: int, note: str = "") -> None:
+        self.units += units
+
+
 @st.composite
 def loops(draw: st.DrawFn, restarts: bool = False) -> list[Outcome]:
     """Recorded loops: accuracies anyhow, money never falling, perhaps begun anew once."""
@@ -92,9 +105,10 @@ class TestRegret:
     def test_of_a_policy_is_that_of_the_round_at_which_it_stops(
         self, made: list[Outcome], rounds: int, value: float
     ) -> None:
-        found = regret.regrets(made, settings(), {"r": at_least(rounds)}, value, pool=10_000, held_out=500)
-        assert found["r"] == regret.regret(made, made[min(rounds, len(made)) - 1], value) >= 0
-        assert found[regret.TO_THE_END] == regret.regret(made, made[-1], value)
+        found = {row.rule: row for row in results.rows(recorded(made), {"r": at_least(rounds)}, value)}
+        stopped = made[min(rounds, len(made)) - 1]
+        assert found["r"].regret == pytest.approx(regret.regret(made, stopped, value), abs=1e-6)
+        assert found[regret.TO_THE_END].regret == pytest.approx(regret.regret(made, made[-1], value), abs=1e-6)
 
     @given(loops(), st.floats(0.01, 100), st.floats(0.01, 100))
     def test_a_point_that_is_worth_more_never_makes_a_worse_model_the_best(
@@ -138,10 +152,60 @@ class TestStops:
         assert found.holds == ("stop" in live)
         assert found.round == (live.index("stop") if found.holds else len(made) - 1)
 
+    def test_a_rule_that_lacks_rounds_says_so(self) -> None:
+        made, config = curve((0.5, 1), (0.6, 2)), settings(policy={"metric": "accuracy"})
+        alone = StopConfig(learning_curve=LearningCurveRule())
+        assert regret.replay(made, config, alone, pool=10_000, held_out=500).reason == "needs 2 more rounds"
+        beside = StopConfig(learning_curve=LearningCurveRule(), rounds=RoundsRule(at_least=3))
+        why = regret.replay(made, config, beside, pool=10_000, held_out=500).reason
+        assert why == "does not hold before the end; learning_curve needs 2 more rounds"
+        assert regret.replay(made, config, at_least(3), pool=10_000, held_out=500).reason == (
+            "does not hold before the end"
+        )
+
+    def test_of_a_long_record_are_found_in_good_time(self) -> None:
+        # Asked one by one, the rounds to come would take minutes.
+        config = settings(policy={"metric": "accuracy"}, loop={"initial": 100, "query_size": 100, "rounds": 5000})
+        made = [outcome(k, 100 * (k + 1), 0.9 - 2 * (100.0 * (k + 1)) ** -0.5, k) for k in range(150)]
+        began, asked = time.process_time(), Counted()
+        stop = StopConfig(learning_curve=LearningCurveRule(min_gain=0.0))
+        regret.replay(made, config, stop, pool=10**6, held_out=500, shown=asked)
+        assert time.process_time() - began < 15
+        assert asked.units == 150
+
     def test_the_loops_own_end_is_kept(self) -> None:
         made, config = curve((0.5, 1), (0.6, 2), (0.7, 3)), settings(loop={"rounds": 2})
         found = regret.replay(made, config, at_least(3), pool=10_000, held_out=500)
         assert (found.round, found.holds) == (1, False)
+
+    def test_the_next_query_is_as_large_as_it_was_whatever_rule_is_tried(self) -> None:
+        # Without its budget cost_optimal would ask for other sizes.
+        config = settings(
+            loop={"initial": 100, "rounds": 50},
+            policy={"metric": "accuracy", "query_size": "cost_optimal", "stop": {"budget": {"money": 45}}},
+        )
+        labels = [100, 150, 250, 300, 370, 380]
+        made = [outcome(k, n, 0.95 - n**-0.5, 0.05 * n) for k, n in enumerate(labels)]
+        rates = Rates("cpu", 1e-4, 1e-5, 0.1)
+        asked: list[int] = []
+
+        def note(situation: Situation, rule: RoundsRule) -> Verdict:
+            asked.append(query_size.choose(situation).value)
+            return Verdict(False, "")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tasks.policy.stop.rounds.verdict", note)
+            regret.replay(made, config, at_least(99), pool=60_000, held_out=100, rates=rates)
+        end = Situation(made, config, 60_000, 59_620, 100, rates=rates)
+        own, unbound = (
+            query_size.choose(replace(end, config=one)).value
+            for one in (
+                config,
+                config.model_copy(update={"policy": config.policy.model_copy(update={"stop": at_least(99)})}),
+            )
+        )
+        assert asked == [50, 100, 50, 70, 10, own]
+        assert own != unbound
 
     def test_a_round_after_which_the_loop_began_anew_is_no_stopping_point(self) -> None:
         made = curve((0.1, 1), (0.9, 2), (0.95, 3))
@@ -226,7 +290,12 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("header", "lines", "words"),
         [
-            ("labels,acuracy", ["1,0.5"], ["row 1", "column accuracy", "did you mean 'acuracy'"]),
+            ("labels,acuracy", ["1,0.5"], ["row 1", "column accuracy", "is called 'acuracy'; rename it to accuracy"]),
+            ("Labels,Accuracy", ["1,0.5"], ["row 1", "the column is called 'Labels'; rename it to labels"]),
+            ("labels;accuracy", ["1;0.5"], ["row 1", "separated by ';'; use commas"]),
+            ("labels\taccuracy", ["1\t0.5"], ["row 1", "separated by tabs; use commas"]),
+            (HEADER, ["99999999999999999999999,0.7,5"], ["row 2", "column labels", "1,000,000,000 or less"]),
+            (HEADER, ["100,0.7,1e308"], ["row 2", "column money", "or less"]),
             ("labels,accuracy,accuracy", ["1,0.5,0.5"], ["row 1", "named twice"]),
             ("labels,accuracy,", ["1,0.5,0.5"], ["row 1", "without a name"]),
             (HEADER, [], ["no rows"]),
@@ -287,6 +356,13 @@ class TestPanel:
         made = replace(recorded(curve((0.5, 1), (0.6, 2))), held_out=0, known=frozenset({"money", "bought"}))
         assert panel.missing(StopConfig.model_validate(stop), made) == f"cannot be replayed: no {lacking} in the curve"
 
+    def test_what_compares_with_the_round_before_is_not_missed_in_a_first_round(self) -> None:
+        made = recorded(curve((0.5, 1)))
+        for stop in ({"stable_predictions": {}}, {"plateau": {}}):
+            assert panel.missing(StopConfig.model_validate(stop), made) == ""
+        again = replace(made, history=(replace(made.history[0], restarted=True), replace(made.history[0], attempt=1)))
+        assert panel.missing(StopConfig.model_validate({"stable_predictions": {}}), again) == ""
+
     def test_a_rule_that_needs_no_measurement_is_replayed(self) -> None:
         made = replace(recorded(curve((0.5, 1), (0.6, 2))), known=frozenset({"money", "bought"}))
         for stop in (at_least(2), StopConfig(plateau=PlateauRule()), StopConfig(budget=BudgetRule(labels=5, money=1))):
@@ -341,7 +417,7 @@ class TestResults:
         mean = next(mean for mean in found.means if mean.rule == "stable_predictions")
         assert (mean.n, mean.stopped, mean.saved_labels) == (1, 1, 200)
 
-    @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+    @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, 1e308])
     def test_need_a_value_that_is_an_amount(self, value: float) -> None:
         with pytest.raises(ConfigError, match="finite amount above 0"):
             replay_all([recorded(curve((0.5, 1)))], value_per_point=value)
@@ -357,6 +433,11 @@ class TestResults:
         derived = replay_all([made])
         assert derived.value_per_point == 0.5
         assert "just pays over the whole record" in derived.notes[0]
+        rules_ = {row.rule: row for row in derived.rows}
+        assert "marginal_value" not in rules_
+        assert rules_["marginal_value (value in hindsight)"].regret is None
+        assert rules_[regret.TO_THE_END].regret is not None
+        assert replay_all([made], value_per_point=2.0).rows[4].rule == "marginal_value"
         ruled = settings(policy={"metric": "accuracy", "stop": {"marginal_value": {"value_per_point": 3}}})
         assert replay_all([recorded(curve((0.5, 10), (0.7, 20)), ruled)]).value_per_point == 3
         flat = replay_all([recorded(curve((0.5, 10), (0.5, 20)))])
@@ -405,6 +486,7 @@ class TestCommand:
         result = frugal("replay", path, "-w", tmp_path, "--out", tmp_path / "out")
         assert result.exit_code == 0, result.output
         assert "best in" in result.stdout
+        assert "learning_curve: " in result.stdout
         assert "stable_predictions: cannot be replayed: no kappa in the curve" in result.stdout
         assert {one.name for one in (tmp_path / "out").iterdir()} == {"stops.csv", "sizes.csv", "replay.png"}
 
@@ -423,6 +505,19 @@ class TestCommand:
             trained(comparison.workspace(arm, seed).root, (0.5, 0.6, 0.62))
         found = as_json(frugal("replay", tmp_path / "x", "-w", tmp_path, "--json"))
         assert found["curves"] == ["one seed 0", "two seed 0", "one seed 1"]
+
+    def test_prices_a_bare_file_by_those_of_the_workspace(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "labels,accuracy", "100,0.7", "200,0.8")
+        (tmp_path / "conf").mkdir()
+        (tmp_path / "conf" / "prices.yaml").write_text(json.dumps({**PRICES, "currency": "EUR", "label": 3}))
+        found = as_json(frugal("replay", path, "-w", tmp_path, "--json"))
+        assert found["currency"] == "EUR"
+        assert {row["money"] for row in found["rows"] if row["round"] == 1} == {600}
+        assert "prices: those of conf/prices.yaml" in found["notes"]
+
+    def test_refuses_to_write_into_a_file(self, tmp_path: Path) -> None:
+        path = written(tmp_path, HEADER, *LINES)
+        check_refused(frugal("replay", path, "-w", tmp_path, "--out", path), "is a file; name a folder for the tables")
 
     def test_refuses_what_is_nowhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -473,7 +568,7 @@ class TestMlflow:
         found = as_json(frugal("replay", "digits", "-w", mlflow_root, "--json"))
         assert any("not of this release" in note for note in found["notes"])
         rules_ = {row["rule"]: row["reason"] for row in found["rows"]}
-        assert "no prices" in rules_["marginal_value"]
+        assert "no prices" in rules_["marginal_value (value in hindsight)"]
 
     def test_is_replayed_by_name(self, mlflow_root: Path) -> None:
         found = as_json(frugal("replay", "digits", "-w", mlflow_root, "--json"))

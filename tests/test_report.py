@@ -22,7 +22,7 @@ from scipy.stats import binomtest
 from flows.cli import main
 from tasks import files
 from tasks.cost.bill import of_rounds
-from tasks.errors import DataError, WorkspaceError
+from tasks.errors import ConfigError, DataError, WorkspaceError
 from tasks.report import bill, decisions, forecast, page, quality, selection, words
 from tasks.report import loop as loops
 from tasks.report.figures import COLOURS, Drawing
@@ -128,7 +128,7 @@ def rounds_of(plans: list[dict[str, Any]]) -> list[Round]:
 
 
 def test_headline_tells_accuracy_labels_money_and_why_it_stopped(told: Page) -> None:
-    assert "90.0\N{NO-BREAK SPACE}% accuracy for 36 labels" in told.source
+    assert "90.0\N{NO-BREAK SPACE}% accuracy for 24 labels (36 bought)" in told.source
     assert "The loop stopped after round 005: round 5. 2 attempts were made" in told.text
 
 
@@ -302,9 +302,9 @@ def test_bins_are_those_of_the_calibration_error(predicted: list[tuple[float, bo
     error = sum(one.items / len(predicted) * abs(one.accuracy - one.confidence) for one in found)
     # Oracle: each item looks for its bin.
     expected = 0.0
-    for number in range(quality.BINS):
-        low, high = number / quality.BINS, (number + 1) / quality.BINS
-        inside = [(one, is_right) for one, is_right in predicted if math.ceil(one * quality.BINS) - 1 == number]
+    for number in range(evaluate.BINS):
+        low, high = number / evaluate.BINS, (number + 1) / evaluate.BINS
+        inside = [(one, is_right) for one, is_right in predicted if math.ceil(one * evaluate.BINS) - 1 == number]
         assert all(low - 1e-9 < one <= high + 1e-9 for one, _ in inside)
         expected += abs(sum(is_right - one for one, is_right in inside)) / len(predicted)
     assert error == pytest.approx(expected, abs=1e-9)
@@ -411,11 +411,49 @@ def test_items_shown_are_bounded_by_the_rounds(small: Workspace, monkeypatch: py
     assert [(one.round, len(one.items)) for one in selection.selection(loops.read(small)).rounds] == [(1, 1)]
 
 
+def _compared(workspace: Workspace) -> list[forecast.Compared]:
+    loop = loops.read(workspace)
+    return forecast.compare(list(loop.rounds), loop.config)
+
+
+@pytest.mark.parametrize("action", ["stop", "restart"])
+def test_forecast_of_a_round_that_nothing_follows_leaves_its_scoring_out(small: Workspace, action: str) -> None:
+    rates = {"device": "cpu", "record_epoch": 0.01, "forward_pass": 0.01, "stage": 2.0}
+    foreseen = {"labels": 6, "record_epochs": 100, "train_passes": 130, "items_scored": 40, "infer_passes": 40}
+    # Prices are 0.2 an hour: what INFER would have taken are 0.4 seconds of the device and 2 of overhead.
+    price = {"device_hours": 1.7 / 3600, "money": 0.3 + 2.4 / 3600 * 0.2}
+    files.write_json(
+        small.round_dir(1) / "forecast.json", {**foreseen, "exact": True, "stages": 4, "rates": rates, "price": price}
+    )
+    change(small.round_dir(1) / "decision.json", action=action)
+    last = _compared(small)[1]
+    told = {pair.unit.name: (pair.actual, pair.forecast) for pair in last.pairs}
+    assert last.unscored
+    assert told["items scored"] == (0, 0)
+    assert told["forward passes"] == (130, 130)
+    assert told["device time"] == (1.25, pytest.approx(1.3))
+    assert told["money"][1] == pytest.approx(0.3)
+    files.write_json(small.round_dir(1) / "forecast.json", {**foreseen, "exact": True, "price": price})
+    assert {pair.unit.name: pair.forecast for pair in _compared(small)[1].pairs}["money"] is None
+
+
+def test_headline_counts_the_labels_that_the_model_learned_from(tmp_path: Path) -> None:
+    workspace = write_loop(tmp_path / "w", [0.5, 0.6, 0.7], aborted=1)
+    whole = Page(write(workspace, tmp_path / "out")[0].read_text())
+    assert "accuracy for 12 labels (18 bought) and" in whole.text
+
+
+def test_report_refuses_a_file_for_its_folder(small: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    with pytest.raises(ConfigError, match="is a file; name a folder for the page"):
+        write(small, tmp_path / "f")
+
+
 def test_forecast_pairs_counts_and_seconds_with_what_came(small: Workspace) -> None:
     foreseen = {"labels": 6, "record_epochs": 90, "train_passes": 130, "items_scored": 40, "infer_passes": 40}
     price = {"device_hours": 1, "money": 2}
     files.write_json(small.round_dir(0) / "forecast.json", {**foreseen, "exact": True, "price": price})
-    first, last = forecast.compare(list(loops.read(small).rounds))
+    first, last = _compared(small)
     assert {pair.unit.name: (pair.actual, pair.forecast) for pair in first.pairs} == {
         "labels": (6, 6),
         "record-epochs": (100, 90),

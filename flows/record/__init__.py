@@ -36,8 +36,10 @@ class Summary:
 
 def subject(round_: int, summary: Summary) -> str:
     """The one line that names a round in `git log`."""
+    own = round(summary.metrics.get("attempt_labels", summary.labels))
+    bought = f" ({summary.labels} bought)" if own != summary.labels else ""
     return (
-        f"round {round_:03d}: {summary.labels} labels, accuracy {summary.metrics['accuracy']:.4f}, "
+        f"round {round_:03d}: {own} labels{bought}, accuracy {summary.metrics['accuracy']:.4f}, "
         f"{summary.money:.2f} {summary.currency}"
     )
 

@@ -7,13 +7,13 @@ from tempfile import TemporaryDirectory
 
 from flows.console import screen
 from flows.record import Summary, git, subject, tracking, versions
-from tasks import curve_file, files, loop
+from tasks import files, loop
 from tasks.config import Config
 from tasks.datasets.gallery import gallery
-from tasks.errors import RecordError
+from tasks.errors import FrugalError, RecordError
 from tasks.history import Outcome, aborted, history
 from tasks.report import run as report
-from tasks.rounds import Workspace, decision, sync_rounds_file
+from tasks.rounds import Workspace, decision
 
 #: What MLflow draws over the labels bought, besides the sums of a Summary.
 _METRICS = (
@@ -63,8 +63,7 @@ def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = Non
         RecordError: DVC or git refuses; the rounds' files are unharmed.
     """
     # A process may have died after it wrote a plan or a decision, and before dvc.yaml could know of it.
-    sync_rounds_file(workspace)
-    curve_file.sync(workspace)
+    loop.sync(workspace)
     finished = loop.finished_rounds(workspace)
     if not finished:
         return
@@ -115,7 +114,16 @@ def _track(
     tracking.mark_aborted(workspace, aborted(list(outcomes.values())))
     if loop.next_step(workspace) is None:
         with TemporaryDirectory() as folder:
-            tracking.finish(workspace, lambda: report.write(workspace, Path(folder)))
+            tracking.finish(workspace, lambda: _report(workspace, Path(folder)))
+
+
+def _report(workspace: Workspace, folder: Path) -> list[Path]:
+    """The report's files; a loop ends without them rather than not at all."""
+    try:
+        return report.write(workspace, folder)
+    except (FrugalError, OSError) as error:
+        screen.print(f"warning: no report: {error}", style="yellow", soft_wrap=True)
+        return []
 
 
 def _gallery(workspace: Workspace, round_: int, folder: Path) -> Path | None:

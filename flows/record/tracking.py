@@ -21,18 +21,19 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from flows.record import Summary, tracking_arm, tracking_curve, tracking_run, tracking_store
+from flows.record.tracking_curve import KIND, LOOP
 from tasks import config, files
 from tasks.compare import folder as comparisons
 from tasks.compare.folder import Comparison
 from tasks.errors import RecordError
-from tasks.rounds import Workspace, load_config, rounds
+from tasks.rounds import Workspace, decision, load_config, rounds
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 _MODEL = ("model.safetensors", "model.json")
-_LOOP, _KIND, _ROUND, _DONE = "frugal.loop_id", "frugal.kind", "frugal.round", "frugal.recorded"
+_ROUND, _DONE = "frugal.round", "frugal.recorded"
 #: On the loop's run, set last: the round whose model was registered as `champion`.
 _CHAMPION = "frugal.champion"
 #: On the run of a round whose attempt was a false start.
@@ -146,7 +147,7 @@ def is_finished(workspace: Workspace) -> bool:
         experiment = client.get_experiment_by_name(_experiment_name(workspace))
         if experiment is None:
             return False
-        wanted = f"tags.`{_LOOP}` = '{loop_id(workspace)}' and tags.`{_KIND}` = 'loop'"
+        wanted = f"tags.`{LOOP}` = '{loop_id(workspace)}' and tags.`{KIND}` = 'loop'"
         runs = client.search_runs([experiment.experiment_id], wanted, max_results=1)
         return any(_has_ended(workspace, run, numbers[-1]) for run in runs)
 
@@ -171,6 +172,7 @@ def finish(workspace: Workspace, report: Callable[[], Iterable[Path]] = tuple) -
         registers = _registers(workspace)
         if registers:
             _register(client, workspace, last, found.rounds[last].info.run_id)
+        if comparisons.comparison_of(workspace) is None:
             for path in report():
                 tracking_run.log_file(client, found.loop.info.run_id, path, "report")
         if found.loop.info.status != "FINISHED":
@@ -185,7 +187,9 @@ def _has_ended(workspace: Workspace, loop: "Run", last: int) -> bool:
 
 
 def _registers(workspace: Workspace) -> bool:
-    return comparisons.comparison_of(workspace) is None
+    """Whether the last model is worth a name: not one of a comparison's many, nor one that has learnt nothing."""
+    made = decision(workspace, rounds(workspace)[-1])
+    return comparisons.comparison_of(workspace) is None and (made is None or made["policy"] != "false_start")
 
 
 def are_arms_recorded(comparison: Comparison, content: str) -> bool:
@@ -261,9 +265,9 @@ def _find(workspace: Workspace) -> _Runs:
     found = _Runs(_experiment(client, workspace), None, {})
     token = None
     while True:
-        page = client.search_runs([found.experiment], f"tags.`{_LOOP}` = '{loop_id(workspace)}'", page_token=token)
+        page = client.search_runs([found.experiment], f"tags.`{LOOP}` = '{loop_id(workspace)}'", page_token=token)
         for run in page:
-            if run.data.tags[_KIND] == "loop":
+            if run.data.tags[KIND] == "loop":
                 found.loop = run
             else:
                 found.rounds[int(run.data.tags[_ROUND])] = run
@@ -310,7 +314,7 @@ def _check_not_moved(workspace: Workspace, location: str) -> None:
 
 def _create_loop(client: "MlflowClient", workspace: Workspace, experiment: str) -> "Run":
     settings = load_config(workspace)
-    tags = {_LOOP: loop_id(workspace), _KIND: "loop"}
+    tags = {LOOP: loop_id(workspace), KIND: "loop"}
     how = "random" if settings.select.strategy == "random" else settings.infer.acquisition
     name = f"{settings.name} {how} seed {settings.seed}"
     if (folder := comparisons.comparison_of(workspace)) is not None:
@@ -322,8 +326,8 @@ def _create_loop(client: "MlflowClient", workspace: Workspace, experiment: str) 
 def _create_round(client: "MlflowClient", workspace: Workspace, experiment: str, loop: str, round_: int) -> "Run":
     tags = {
         "mlflow.parentRunId": loop,
-        _LOOP: loop_id(workspace),
-        _KIND: "round",
+        LOOP: loop_id(workspace),
+        KIND: "round",
         _ROUND: f"{round_:03d}",
     }
     return client.create_run(experiment, tags=tags, run_name=f"round {round_:03d}")
@@ -343,5 +347,5 @@ def _register(client: "MlflowClient", workspace: Workspace, round_: int, run_id:
     known = [version for version in client.search_model_versions(f"run_id = '{run_id}'") if version.name == name]
     if not known:
         source = f"{client.get_run(run_id).info.artifact_uri}/model"
-        known = [client.create_model_version(name, source, run_id, tags={_LOOP: loop_id(workspace)})]
+        known = [client.create_model_version(name, source, run_id, tags={LOOP: loop_id(workspace)})]
     client.set_registered_model_alias(name, "champion", known[0].version)

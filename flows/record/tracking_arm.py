@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.record import tracking_run
+from flows.record.tracking_curve import KIND
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-_COMPARISON, _KIND, _ARM = "frugal.comparison_id", "frugal.kind", "frugal.arm"
+_COMPARISON, _ARM = "frugal.comparison_id", "frugal.arm"
 _CONTENT, _DONE, _PARENT = "frugal.content", "frugal.recorded", "mlflow.parentRunId"
 
 
@@ -81,7 +82,7 @@ def _runs(client: "MlflowClient", family: Family, arm: str) -> "list[Run]":
 
 
 def _create(client: "MlflowClient", family: Family, arm: str) -> "Run":
-    tags = {_COMPARISON: family.comparison, _KIND: "arm", _ARM: arm}
+    tags = {_COMPARISON: family.comparison, KIND: "arm", _ARM: arm}
     return client.create_run(family.experiment, tags=tags, run_name=arm)
 
 

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_LOOP, _KIND = "frugal.loop_id", "frugal.kind"
+#: Tags of all runs of a loop: the loop's own name, and what the run is of.
+LOOP, KIND = "frugal.loop_id", "frugal.kind"
 #: What the policies measured stands under this.
 _POLICY = "policy/"
 
@@ -35,14 +36,14 @@ def find(client: "MlflowClient", wanted: str) -> list[LoopRun]:
 def _loops(client: "MlflowClient", experiments: list[str]) -> "Iterator[Run]":
     token = None
     while True:
-        page = client.search_runs(experiments, f"tags.`{_KIND}` = 'loop'", page_token=token)
+        page = client.search_runs(experiments, f"tags.`{KIND}` = 'loop'", page_token=token)
         yield from page
         if not (token := page.token):
             return
 
 
 def _names(run: "Run", experiments: Mapping[str, str]) -> set[str]:
-    loop = run.data.tags.get(_LOOP, "")
+    loop = run.data.tags.get(LOOP, "")
     return {run.info.run_id, run.info.run_name, loop, experiments[run.info.experiment_id]} - {""}
 
 

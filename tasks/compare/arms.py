@@ -99,7 +99,8 @@ def _random_names(name: str) -> Iterator[str]:
 
 
 def _random(first: tuple[str, Config], name: str) -> Config:
-    return override(first[1], (f"name={name}", "select.strategy=random"), first[0])
+    # Nothing is scored, so there are no candidates to adapt.
+    return override(first[1], (f"name={name}", "select.strategy=random", "policy.scope=fixed"), first[0])
 
 
 def _without_beside(config: Config) -> dict[str, Any]:

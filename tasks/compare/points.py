@@ -16,6 +16,7 @@ class Point:
     arm: str
     seed: int
     round: int
+    #: Paid for so far; after a false start more than the model is trained on.
     labels: int
     accuracy: float
     nll: float
@@ -53,7 +54,7 @@ def _of_loop(workspace: Workspace, arm: str, seed: int) -> Iterator[Point]:
             arm=arm,
             seed=seed,
             round=outcome.round,
-            labels=outcome.labels,
+            labels=outcome.bought,
             accuracy=outcome.accuracy,
             nll=outcome.nll,
             ece=outcome.ece,

@@ -1,15 +1,14 @@
-"""data/calibration.json: how long a unit of compute took on this machine, and for which settings that holds."""
+"""data/calibration.json: how long units of compute took, for which settings and on which machine."""
 
-import os
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from tasks import files, registry
 from tasks.config import Config
+from tasks.cost.machine import machine
 from tasks.cost.rates import Rates
-from tasks.rounds import Workspace
+from tasks.rounds import Workspace, stored_config
 
 #: Of the configuration's blocks, the keys on which no unit's time depends.
 _TRAIN_FREE = {"epochs", "lr", "momentum", "weight_decay", "schedule", "step_at", "step_factor", "label_smoothing"}
@@ -17,26 +16,52 @@ _TRAIN_COUNTED = {"validation", "patience", "members", "repeats"}
 _DATASET_FREE = {"root", "pool", "test", "limit"}
 #: Batches of a training by which a record-epoch is timed.
 _BATCHES = 8
+#: Settings of former measurements of which the rates are kept.
+_KEPT = 15
 
 
-def load(workspace: Workspace, config: Config) -> Rates | None:
+def load(workspace: Workspace, config: Config, pool: int) -> Rates | None:
     """The rates that hold for a configuration: its own, or those measured here for the same settings, or None.
+
+    Args:
+        pool: items of the pool.
 
     Raises:
         DataError: the file is damaged.
     """
     if config.rates is not None:
         return _own(config)
+    measured = _measured(workspace)
+    wanted = settings(config, pool) if measured else None
+    return next((Rates(**entry["rates"]) for entry in measured if entry["settings"] == wanted), None)
+
+
+def store(workspace: Workspace, config: Config, pool: int, rates: Rates) -> None:
+    """Keep measured rates, in the place of those for the same settings.
+
+    Of all others the newest are kept, and those of the workspace's own loop: however much is planned beside it, its
+    policies go on by the rates with which they began.
+    """
+    wanted, loops = settings(config, pool), _of_loop(workspace)
+    others = [entry for entry in _measured(workspace) if entry["settings"] != wanted]
+    own = [entry for entry in others if entry["settings"] == loops]
+    newest = [entry for entry in others if entry["settings"] != loops][-_KEPT:]
+    files.write_json(file(workspace), {"measured": [*own, *newest, {"rates": asdict(rates), "settings": wanted}]})
+
+
+def _measured(workspace: Workspace) -> list[dict[str, Any]]:
+    """What the file holds, the newest last: rates and settings; a former release's file holds nothing of use."""
     path = file(workspace)
-    if not path.exists():
+    entries: list[dict[str, Any]] = files.read_object(path).get("measured", []) if path.exists() else []
+    return entries
+
+
+def _of_loop(workspace: Workspace) -> dict[str, Any] | None:
+    """The settings of the loop that has begun here, or None."""
+    config, path = stored_config(workspace), workspace.pool / "pool.json"
+    if config is None or not path.exists():
         return None
-    stored = files.read_object(path, "rates", "settings")
-    return Rates(**stored["rates"]) if stored["settings"] == settings(config) else None
-
-
-def store(workspace: Workspace, config: Config, rates: Rates) -> None:
-    """Keep measured rates; they replace those that were measured before."""
-    files.write_json(file(workspace), {"rates": asdict(rates), "settings": settings(config)})
+    return settings(config, files.read_object(path, "items")["items"])
 
 
 def file(workspace: Workspace) -> Path:
@@ -44,22 +69,29 @@ def file(workspace: Workspace) -> Path:
     return workspace.root / "data" / "calibration.json"
 
 
-def settings(config: Config) -> dict[str, Any]:
+def settings(config: Config, pool: int) -> dict[str, Any]:
     """All on which the rates depend, as plain JSON values: the items, the model, how it is used, and the machine."""
-    infer = config.infer
-    scored = config.select.strategy not in registry.BLIND
+    device = _device(config)
     return {
-        "device": config.device,
+        "device": device,
         "dataset": config.dataset.model_dump(mode="json", exclude=_DATASET_FREE),
         "train": config.train.model_dump(mode="json", exclude=_TRAIN_FREE | _TRAIN_COUNTED),
         "train_items": train_items(config),
-        "infer": {
-            "acquisition": infer.acquisition if scored else "entropy",
-            "batch_size": infer.batch_size,
-            "passes": infer.passes if scored else 1,
-            "members": config.train.members if scored else 1,
-        },
-        "machine": {"threads": _threads(), "torch": metadata.version("torch"), "numpy": metadata.version("numpy")},
+        "pool": pool,
+        "infer": scoring(config),
+        "machine": machine(device),
+    }
+
+
+def scoring(config: Config) -> dict[str, Any]:
+    """By what INFER scores, as far as a forward pass depends on it; where nothing is scored, a plain pass."""
+    infer = config.infer
+    scored = config.select.strategy not in registry.BLIND
+    return {
+        "acquisition": infer.acquisition if scored else "entropy",
+        "batch_size": infer.batch_size,
+        "passes": infer.passes if scored else 1,
+        "members": config.train.members if scored else 1,
     }
 
 
@@ -81,8 +113,3 @@ def _device(config: Config) -> Literal["cpu", "cuda"]:
     from tasks.models import device as devices
 
     return "cuda" if devices.resolve(config.device).type == "cuda" else "cpu"
-
-
-def _threads() -> int:
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() else os.cpu_count() or 1

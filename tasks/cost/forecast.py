@@ -1,6 +1,5 @@
 """What a round will use and cost, before it is begun: the units of cost.json, and their price."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +33,20 @@ class Work:
     why: tuple[str, ...] = ()
     #: Stages that are run.
     stages: int = _STAGES
+
+    def __add__(self, other: "Work") -> "Work":
+        """All of both; each reason once."""
+        why = tuple(dict.fromkeys([*self.why, *other.why]))
+        return Work(
+            labels=self.labels + other.labels,
+            record_epochs=self.record_epochs + other.record_epochs,
+            train_passes=self.train_passes + other.train_passes,
+            items_scored=self.items_scored + other.items_scored,
+            infer_passes=self.infer_passes + other.infer_passes,
+            exact=not why,
+            why=why,
+            stages=self.stages + other.stages,
+        )
 
 
 @dataclass(frozen=True)
@@ -95,7 +108,7 @@ def work(
     """
     trained = training(config, before, query_size, held_out, retrain, stop_set)
     after = scoring(config, pool - before - query_size, not before, scope) if scored else Scoring(0, 0)
-    why = trained.why + after.why
+    why = _people(config) + trained.why + after.why
     return Work(
         labels=query_size,
         record_epochs=trained.record_epochs,
@@ -128,9 +141,9 @@ def training(
     used = before + query_size - held
     if settings["mode"] == "resume":
         old = before - _held_back(before, config.train.validation)
-        # As tasks/train/replay.py has it: with nothing new, one older item at least.
-        new = used - old
-        used = new + min(max(round(settings["replay"] * old), 1 - new), old)
+        # As tasks/train/replay.py has it: older items fill up an epoch that would be too small.
+        fewest, new = 2 if config.train.model in registry.NORMALISED else 1, used - old
+        used = new + min(max(round(settings["replay"] * old), fewest - new), old)
     records = used * epochs * trainings
     passes = records + held * epochs * trainings + held_out * trainings + (stop_set + held) * members
     why = []
@@ -147,7 +160,7 @@ def scoring(
     """What INFER uses on ``unlabeled`` items; ``first``: no value is cached yet, so all of them are scored."""
     infer = config.infer
     if scope is None:
-        scope = _scope(config, first)
+        scope = configured_scope(config, first)
     if scope == "none" or not unlabeled:
         return Scoring(0, 0)
     items = counting.under([{"name": "full"}] if isinstance(scope, str) else scope, unlabeled)
@@ -158,12 +171,16 @@ def scoring(
     return Scoring(items.expected, items.expected * config.train.members * passes + clustered, why)
 
 
-def price(work: Work, config: Config, rates: Rates) -> Price:
-    """What ``work`` costs at the configured prices, if its units take as long as ``rates`` say."""
+def price(work: Work, config: Config, rates: Rates, seconds: float | None = None) -> Price:
+    """What ``work`` costs at the configured prices, if its units take as long as ``rates`` say.
+
+    Args:
+        seconds: that a label takes its annotator; None: what is known of it beforehand.
+    """
     prices = config.prices
     device_hours = device_seconds(work, rates) / 3600
     stage_hours = work.stages * rates.stage / 3600
-    labels = labels_price(work.labels, config)
+    labels = labels_price(work.labels, config, seconds)
     compute = device_hours * prices.device_hour.get(rates.device, 0.0)
     overhead = stage_hours * prices.device_hour.get("cpu", 0.0)
     return Price(labels, compute, overhead, labels + compute + overhead, device_hours, device_hours + stage_hours)
@@ -183,11 +200,21 @@ def bill(work: Work, config: Config, rates: Rates) -> Bill:
     )
 
 
-def labels_price(labels: int, config: Config) -> float:
-    """Of labels that are bought in one round: each one's price and its annotator's time, and the fee of the batch."""
-    prices = config.prices
-    each = prices.label + config.label.seconds * prices.annotator_second
-    return math.fsum([labels * each, prices.batch_fee]) if labels else 0.0
+def labels_price(labels: int, config: Config, seconds: float | None = None) -> float:
+    """Of labels that are bought in one round: each one's price and its annotator's time, and the fee of the batch.
+
+    ``seconds`` as in ``price``: what is known beforehand are the oracle's, and nothing of people.
+    """
+    return config.prices.of_labels(labels, config.label.known_seconds if seconds is None else seconds)
+
+
+def _people(config: Config) -> tuple[str, ...]:
+    """What only the people who label will tell."""
+    if config.label.labeler == "oracle":
+        return ()
+    skipped = "label.labeler: people may skip items, so at most"
+    timed = "label.labeler: how long people take, at prices.annotator_second, is not known beforehand"
+    return (skipped, timed) if config.prices.annotator_second else (skipped,)
 
 
 def device_seconds(work: Work, rates: Rates) -> float:
@@ -212,8 +239,8 @@ def _held_back(labelled: int, share: float) -> int:
     return min(max(round(share * labelled), 1), labelled - 1)
 
 
-def _scope(config: Config, first: bool) -> str | list[dict[str, Any]]:
-    """The infer_scope of a plan."""
+def configured_scope(config: Config, first: bool) -> str | list[dict[str, Any]]:
+    """What INFER scores, as a plan has it; ``first`` as in ``scoring``."""
     if config.select.strategy in registry.BLIND:
         return "none"
     if first or config.infer.scope == ("full",):

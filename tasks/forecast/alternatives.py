@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks import config as configs
 from tasks.config import Config
+from tasks.config_policy import StopConfig
 from tasks.cost.rates import Rates
 from tasks.forecast import plan as plans
 from tasks.forecast.plan import Plan
@@ -62,8 +63,17 @@ def _sizes(query_size: int, most: int) -> list[int]:
 
 
 def _fixed(config: Config, loop: dict[str, Any]) -> Config:
-    # A budget may be too small for larger loops, which are compared all the same.
-    return _with(config, {"loop": loop, "policy": {"query_size": "fixed", "stop": {"budget": None}}})
+    # A budget may be too small for larger loops, and a rule's patience too long for fewer rounds: in `all` it is only
+    # measured.
+    stop = StopConfig(all=_unbudgeted(config.policy.stop)).model_dump(mode="json")
+    return _with(config, {"loop": loop, "policy": {"query_size": "fixed", "stop": stop}})
+
+
+def _unbudgeted(stop: StopConfig) -> StopConfig | None:
+    """The rules without the budgets each of which is enough to stop; None if nothing is left."""
+    inside = None if stop.any is None else _unbudgeted(stop.any)
+    left = stop.model_copy(update={"budget": None, "any": inside})
+    return left if left.names() else None
 
 
 def _retrains(config: Config) -> Iterator[tuple[str, str, Config]]:
@@ -80,7 +90,7 @@ def _scopes(config: Config) -> Iterator[tuple[str, str, Config]]:
     drawn = {"infer": {"scope": ["candidates"], "candidates": some}, "policy": {"scope": "fixed"}}
     yield "scope", "full", _with(config, {**whole, **scored})
     yield "scope", f"{_CANDIDATES:.0%} candidates", _with(config, {**drawn, **scored})
-    yield "scope", "none (random)", _with(config, {"select": {"strategy": "random"}})
+    yield "scope", "none (random)", _with(config, {"select": {"strategy": "random"}, "policy": {"scope": "fixed"}})
 
 
 def _with(config: Config, changes: dict[str, Any]) -> Config:

@@ -55,7 +55,7 @@ def measure(config: Config, sizes: Sizes) -> Rates:
     build = partial(registry.resolve(registry.MODELS, config.train.model), sizes.shape, sizes.classes)
     with devices.reproducible(device, config.seed), progress.shown_by(progress.Silent()):
         record_epoch, constant = _training(config, sizes, view, build)
-        used, model = calibration.settings(config)["infer"], view.placed(build()).eval()
+        used, model = calibration.scoring(config), view.placed(build()).eval()
         forward_pass = _scoring(used, sizes, view, model)
         # With one pass an item they are the same.
         evaluation = None if used["passes"] == 1 else _scoring({**used, **_PLAIN}, sizes, view, model)
@@ -82,7 +82,7 @@ def _training(config: Config, sizes: Sizes, view: View, build: Callable[[], nn.M
 
 
 def _scoring(used: Mapping[str, Any], sizes: Sizes, view: View, model: nn.Module) -> float:
-    """Seconds of a forward pass of one item; ``used``: by what INFER scores, as ``calibration.settings`` has it."""
+    """Seconds of a forward pass of one item; ``used``: by what INFER scores, as ``calibration.scoring`` has it."""
     models: Sequence[nn.Module] = [model] * used["members"]
     items = _examples(min(used["batch_size"], max(sizes.pool, 1)), sizes).items
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tasks.config import Config
 from tasks.cost import forecast
 from tasks.cost.forecast import Work
-from tasks.history import Outcome
+from tasks.policy import ahead
 from tasks.policy.query_size import choice as query_size
 from tasks.policy.retrain import choice as retrain
 from tasks.policy.situation import Situation
@@ -67,42 +67,22 @@ def _knowable(config: Config) -> Config:
 
 def _rounds(config: Config, pool: int, held_out: int) -> Iterator[Planned]:
     stop_set = min(config.policy.stop_set, pool) if config.policy.needs_stop_set() else 0
-    done: list[Outcome] = []
+    now = Situation([], config, pool, pool, held_out)
     while True:
-        before = done[-1].labels if done else 0
-        now = Situation(done, config, pool, pool - before, held_out)
-        size, mode = int(query_size.choose(now).value), retrain.choose(now).value
-        done = [*done, _outcome(len(done), before + size)]
-        ended = bounds.reached(Situation(done, config, pool, pool - before - size, held_out)) is not None
+        size, before = int(query_size.choose(now).value), pool - now.unlabeled
+        then = ahead.after(now, size)
+        ended = bounds.reached(then) is not None
         work = forecast.work(
             config,
             before=before,
             query_size=size,
             pool=pool,
             held_out=held_out,
-            retrain=mode,
+            retrain=retrain.choose(now).value,
             scored=not ended,
             stop_set=stop_set,
         )
-        yield Planned(len(done) - 1, before + size, work)
+        yield Planned(len(now.history), before + size, work)
         if ended:
             return
-
-
-def _outcome(round_: int, labels: int) -> Outcome:
-    """A round of which nothing is known but its labels; no policy that is asked here looks at more."""
-    unknown = float("nan")
-    return Outcome(
-        round=round_,
-        labels=labels,
-        accuracy=unknown,
-        nll=unknown,
-        ece=unknown,
-        money=0.0,
-        money_labels=0.0,
-        money_compute=0.0,
-        device_hours=0.0,
-        record_epochs=0,
-        items_scored=0,
-        bought=labels,
-    )
+        now = then

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks import files
-from tasks.errors import ConfigError
 from tasks.forecast.article import Figure, figures
 
 if TYPE_CHECKING:
@@ -18,8 +17,7 @@ def write(folder: Path) -> list[Path]:
     Raises:
         ConfigError: ``folder`` is a file.
     """
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"{folder}: is a file; name a folder for the figures")
+    files.check_folder(folder, "the figures")
     paths = []
     for figure in figures():
         paths.append(folder / f"{figure.name}.png")

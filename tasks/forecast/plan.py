@@ -1,8 +1,9 @@
 """A loop's bill before it is paid: each round, and all together, in units, hours and money."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
+from operator import add
 from typing import Any
 
 from tasks.config import Config
@@ -100,29 +101,11 @@ def _row(config: Config, rates: Rates, planned: loop.Planned) -> Row:
 def _total(rows: Sequence[Row]) -> Row:
     return Row(
         labels=rows[-1].labels,
-        work=reduce(_added, (row.work for row in rows)),
+        work=reduce(add, (row.work for row in rows)),
         bill=sum((row.bill for row in rows), Bill()),
         device_hours=sum(row.device_hours for row in rows),
         wall_hours=sum(row.wall_hours for row in rows),
     )
-
-
-def _added(one: Work, other: Work) -> Work:
-    why = _distinct([*one.why, *other.why])
-    return Work(
-        labels=one.labels + other.labels,
-        record_epochs=one.record_epochs + other.record_epochs,
-        train_passes=one.train_passes + other.train_passes,
-        items_scored=one.items_scored + other.items_scored,
-        infer_passes=one.infer_passes + other.infer_passes,
-        exact=not why,
-        why=why,
-        stages=one.stages + other.stages,
-    )
-
-
-def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(texts))
 
 
 def _rounded(value: Any) -> Any:

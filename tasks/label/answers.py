@@ -45,7 +45,6 @@ def answer(workspace: Workspace, round_: int, ids: list[str], classes: list[str]
         raise WaitingForLabels(
             f"round {round_:03d}: {len(answers)} of {len(ids)} tasks answered in {folder}/{path.name}"
         )
-    check_some(path, answers)
     return [label for id_ in ids if (label := answers[id_]) is not None]
 
 
@@ -125,6 +124,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """The data rows, counted from 1, as texts; unknown columns are ignored."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise AnswerError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise AnswerError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     yield from _csv_rows(path, text) if path.suffix == ".csv" else _jsonl_rows(path, text)

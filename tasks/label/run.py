@@ -9,7 +9,7 @@ from tasks import files, registry
 from tasks.config import PricesConfig
 from tasks.cost.ledger import Usage
 from tasks.drawer import drawer, unpaid
-from tasks.errors import WaitingForLabels
+from tasks.errors import AnswerError, WaitingForLabels
 from tasks.label.labels import Label
 from tasks.rounds import Workspace, load_config
 
@@ -35,7 +35,12 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
 
 
 def ask(workspace: Workspace, round_: int) -> list[Label]:
-    """The labeler's answers to the round's tasks, none for what lies in the drawer; writes nothing."""
+    """The labeler's answers to the round's tasks, none for what lies in the drawer; writes nothing.
+
+    Raises:
+        WaitingForLabels: people have not answered all of the tasks.
+        UserError: the labeler cannot answer, its answers do not fit, or the round would be without a label.
+    """
     config = load_config(workspace)
     ids = unpaid(workspace, round_)
     if not ids:
@@ -44,6 +49,8 @@ def ask(workspace: Workspace, round_: int) -> list[Label]:
     labels: list[Label] = registry.resolve(registry.LABELERS, config.label.labeler)(
         workspace, round_, ids, classes, config
     )
+    if not labels and len(ids) == files.count_rows(workspace.round_dir(round_) / "selected.parquet"):
+        raise AnswerError(f"round {round_:03d}: every item was skipped; label at least one")
     return labels
 
 

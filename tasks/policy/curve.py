@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+#: Different label counts beyond which neighbours are taken together, so that a fit takes no longer after many rounds.
+_MOST = 40
 #: Different label counts below which nothing is fitted: three parameters, and something left to tell the noise by.
 FEWEST = 4
 
@@ -107,6 +109,9 @@ class Curve:
 def fit(points: Sequence[tuple[int, float]]) -> Curve:
     """The curve nearest to (labels, accuracy) by weighted least squares; repeated label counts are averaged first.
 
+    Of more than 40 different ones, neighbours within a fortieth of their whole range, on a logarithmic scale, are
+    averaged too: in such a part a curve is all but straight.
+
     The variance of an accuracy p at n labels is taken as proportional to p·(1 - p)/n. That is binomial noise of a
     validation set that is a fixed share of the labels; how differently models of equal size turn out falls likewise.
 
@@ -115,13 +120,15 @@ def fit(points: Sequence[tuple[int, float]]) -> Curve:
     """
     if missing(points):
         raise ValueError(too_short(points))
-    return _fit(tuple(points))
+    columns = _thinned(*_averaged(points))
+    return _fit(tuple(zip(*(column.tolist() for column in columns), strict=True)))
 
 
-# Several policies ask for the same curve in one decision.
-@lru_cache(maxsize=16)
-def _fit(points: tuple[tuple[int, float], ...]) -> Curve:
-    labels, values, repeats = _averaged(points)
+# Several policies ask for the same curve in one decision, and in a replay for those of all rounds, one policy after
+# the other.
+@lru_cache(maxsize=4096)
+def _fit(points: tuple[tuple[float, ...], ...]) -> Curve:
+    labels, values, repeats = np.array(points).T.copy()
     # The variances depend on the curve, and it on them: once with equal accuracies, then with the fitted ones.
     weights = _weights(labels, np.full_like(values, 0.5), repeats)
     rough = _solve(labels, values[None], weights)
@@ -148,6 +155,18 @@ def _averaged(points: Sequence[tuple[int, float]]) -> tuple[_Floats, _Floats, _F
     labels, place, repeats = np.unique([labels for labels, _ in points], return_inverse=True, return_counts=True)
     sums = np.bincount(place, weights=[value for _, value in points])
     return labels.astype(float), sums / repeats, repeats.astype(float)
+
+
+def _thinned(labels: _Floats, values: _Floats, repeats: _Floats) -> tuple[_Floats, _Floats, _Floats]:
+    """At most ``_MOST`` of them: geometric means of the labels, means of the accuracies, and how many each is of."""
+    if len(labels) <= _MOST:
+        return labels, values, repeats
+    logs = np.log(labels)
+    part = np.minimum((logs - logs[0]) / (logs[-1] - logs[0]) * _MOST, _MOST - 1).astype(int)
+    _, part = np.unique(part, return_inverse=True)
+    sums: _Floats = np.bincount(part, weights=repeats).astype(float)
+    means = [np.bincount(part, weights=repeats * column) / sums for column in (logs, values)]
+    return np.exp(means[0]), means[1], sums
 
 
 def _weights(labels: _Floats, accuracy: _Floats, repeats: _Floats) -> _Floats:

@@ -8,13 +8,20 @@ stalled starts, but not how to tell them; the criteria here are ours.
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from tasks.config_policy import FalseStartConfig
 from tasks.history import Outcome
 from tasks.policy.decision import Choice, Decision
+from tasks.policy.query_size import choice as query_size
 from tasks.policy.situation import Situation
+from tasks.policy.stop import budget
+from tasks.proportion import wilson
+
+#: Of the interval whose upper end has to be too low: so sure is an accuracy on a few items to be below what it should.
+_CONFIDENCE = 0.9
 
 
 def watches(situation: Situation) -> Choice:
@@ -45,20 +52,34 @@ def _faults(situation: Situation, settings: FalseStartConfig, last: Outcome) -> 
     if last.diverged:
         yield "training diverged"
         return
-    # A model that knows nothing, and says so, has this loss.
+    # A model that knows nothing, and says so, has the first loss; one that says just what it is taught the second.
     ignorant = math.log(situation.classes)
-    highest = (1 - settings.loss_falls) * ignorant
+    least = _least_loss(situation.classes, situation.config.train.label_smoothing)
+    highest = least + (1 - settings.loss_falls) * (ignorant - least)
     if last.last_loss is not None and last.last_loss > highest:
         yield f"the training loss ended at {last.last_loss:.4f}, above {highest:.4f} (knowing nothing: {ignorant:.4f})"
-    value = situation.metric(last)
-    if value is None:
+    yield from _low_accuracy(situation, settings, last)
+
+
+def _least_loss(classes: int, smoothing: float) -> float:
+    """The entropy of a smoothed label, in nats: 1 - s for its class, and s shared by all C."""
+    other = smoothing / classes
+    shares = [1 - smoothing + other, *[other] * (classes - 1)]
+    return math.fsum(-share * math.log(share) for share in shares if share)
+
+
+def _low_accuracy(situation: Situation, settings: FalseStartConfig, last: Outcome) -> Iterator[str]:
+    """Faults of policy.metric, where even the upper end of its interval is too low: few items say little."""
+    value, items = situation.metric(last), situation.metric_items(last)
+    if value is None or not items:
         return
-    name, chance = situation.config.policy.metric, 1 / situation.classes
+    most, chance = wilson(value, items, _CONFIDENCE)[1], 1 / situation.classes
+    found = f"{situation.config.policy.metric} is {value:.4f} (at most {most:.4f} by its {items} items)"
     least = chance + settings.above_chance * (1 - chance)
-    if value < least:
-        yield f"{name} is {value:.4f}, below {least:.4f} (chance: {chance:.4f})"
-    if settings.expected and value < (wanted := expected(settings, last.labels)):
-        yield f"{name} is {value:.4f} with {last.labels} labels, below the {wanted:.4f} expected"
+    if most < least:
+        yield f"{found}, below {least:.4f} (chance: {chance:.4f})"
+    if settings.expected and most < (wanted := expected(settings, last.labels)):
+        yield f"{found} with {last.labels} labels, below the {wanted:.4f} expected"
 
 
 def expected(settings: FalseStartConfig, labels: int) -> float:
@@ -71,7 +92,18 @@ def _obstacle(situation: Situation, settings: FalseStartConfig, last: Outcome) -
     """Why the loop cannot begin anew, or None."""
     if last.attempt >= settings.restarts:
         return f"policy.false_start.restarts = {settings.restarts} are used up; look at the data, or lower train.lr"
-    loop = situation.config.loop
-    if loop.max_labels is not None and loop.max_labels - last.bought < loop.initial:
-        return f"loop.max_labels = {loop.max_labels} leaves too few labels for another initial pool"
+    anew = _anew(situation)
+    loop, first = situation.config.loop, min(query_size.wanted(anew).value, situation.pool)
+    if loop.max_labels is not None and loop.max_labels - last.bought < first:
+        return f"loop.max_labels = {loop.max_labels} leaves too few labels for another initial pool, {first}"
+    asked = (budget.verdict(anew, rule) for rule in situation.config.policy.stop.budgets())
+    exceeded = next((verdict for verdict in asked if verdict.holds), None)
+    if exceeded is not None:
+        return f"policy.stop.budget leaves too little for another initial pool: {exceeded.reason}"
     return None
+
+
+def _anew(situation: Situation) -> Situation:
+    """The situation right after a restart."""
+    history = [*situation.history[:-1], replace(situation.history[-1], restarted=True)]
+    return replace(situation, history=history, unlabeled=situation.pool, next_size=None)

@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tasks import files, registry
-from tasks.config import Config, InferConfig
+from tasks import files
+from tasks.config import Config
 from tasks.cost import calibration, forecast
 from tasks.history import history
 from tasks.policy import false_start, measure, next_round
@@ -48,19 +48,23 @@ def decide(workspace: Workspace, round_: int) -> None:
     measured = measure.compare(workspace, round_, situation.config)
     situation = replace(situation, history=[*situation.history[:-1], replace(situation.history[-1], measured=measured)])
     made = false_start.decide(situation) or rules.decide(situation)
+    if situation.rates is not None and situation.config.policy.needs_rates():
+        # Another machine has other ones, so whoever wants to make the decision again needs to know them.
+        made = replace(made, numbers={**made.numbers, "rates": asdict(situation.rates)})
     decision = {"round": round_, **asdict(made), "measured": asdict(measured)}
     files.write_json(workspace.round_dir(round_) / "decision.json", decision)
 
 
 def _situation(workspace: Workspace, folder: Path) -> Situation:
     """Between two rounds; ``folder`` holds the pools as they are now."""
+    config, pool = load_config(workspace), files.count_rows(workspace.pool / "start" / "unlabeled.parquet")
     return Situation(
         history=history(workspace),
-        config=load_config(workspace),
-        pool=files.count_rows(workspace.pool / "start" / "unlabeled.parquet"),
+        config=config,
+        pool=pool,
         unlabeled=files.count_rows(folder / "unlabeled.parquet"),
         held_out=files.count_rows(workspace.pool / "test.parquet"),
-        rates=calibration.load(workspace, load_config(workspace)),
+        rates=calibration.load(workspace, config, pool),
         classes=len(files.read_object(workspace.pool / "pool.json", "classes")["classes"]),
     )
 
@@ -79,8 +83,11 @@ def _forecast(round_: int, situation: Situation, choices: Mapping[str, Choice]) 
         scored=not next_round.is_last(situation, query),
         stop_set=choices["stop_set"].value,
     )
+    if any(outcome.restarted for outcome in situation.history):
+        why = (*work.why, "policy.false_start: what was bought before the loop began anew is free, so at most")
+        work = replace(work, exact=False, why=why)
     rates = situation.rates
-    price = None if rates is None else forecast.price(work, situation.config, rates)
+    price = None if rates is None else forecast.price(work, situation.config, rates, situation.label_seconds)
     return {
         "round": round_,
         **asdict(work),
@@ -129,14 +136,14 @@ def _stop_set(situation: Situation) -> Choice:
 
 
 def _scope(config: Config, cached: int) -> Choice:
-    infer = config.infer
-    if config.select.strategy in registry.BLIND:
-        return Choice("none", f"select.strategy = {config.select.strategy} needs no scores")
-    if infer.scope == ("full",):
-        return Choice("full", "the whole unlabelled pool is scored")
-    if not cached:
-        return Choice("full", "no value is cached yet, so the first pass is a full one (CEAL, Appendix 2)")
-    return Choice([{"name": name, **_settings(infer, name)} for name in infer.scope], "infer.scope")
+    scope = forecast.configured_scope(config, first=not cached)
+    if scope == "none":
+        return Choice(scope, f"select.strategy = {config.select.strategy} needs no scores")
+    if config.infer.scope == ("full",):
+        return Choice(scope, "the whole unlabelled pool is scored")
+    if scope == "full":
+        return Choice(scope, "no value is cached yet, so the first pass is a full one (CEAL, Appendix 2)")
+    return Choice(scope, "infer.scope")
 
 
 def _adapted(workspace: Workspace, round_: int, situation: Situation, choice: Choice) -> Choice:
@@ -151,8 +158,3 @@ def _passes(config: Config, cached: int) -> Choice:
     if infer.first_passes is not None and not cached:
         return Choice(infer.first_passes, "infer.first_passes, as no value is cached yet")
     return Choice(infer.passes, "infer.passes")
-
-
-def _settings(infer: InferConfig, name: str) -> dict[str, Any]:
-    block = getattr(infer, name, None)
-    return block.model_dump(mode="json") if block is not None else {}

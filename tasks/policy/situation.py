@@ -1,7 +1,10 @@
 """What policies see of a loop: nothing else has a say, so the same situation always gets the same answer."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 from tasks.config import Config
 from tasks.cost.rates import Rates
@@ -24,8 +27,10 @@ class Situation:
     #: What a unit of compute takes; None where nobody has measured it.
     rates: Rates | None = None
     classes: int = 2
+    #: Labels of the next query where that is on record, as in a replay; None: policy.query_size is asked.
+    next_size: int | None = None
 
-    @property
+    @cached_property
     def attempt(self) -> Sequence[Outcome]:
         """The rounds since the last restart; empty right after one."""
         last = self.history[-1] if self.history else None
@@ -33,11 +38,28 @@ class Situation:
             return []
         return [outcome for outcome in self.history if outcome.attempt == last.attempt]
 
+    @property
+    def label_seconds(self) -> float:
+        """That a label takes its annotator: the oracle's by its settings, people's by what was paid for it so far."""
+        known, prices = self.config.label.known_seconds, self.config.prices
+        if self.config.label.labeler == "oracle" or not prices.annotator_second or not self.history:
+            return known
+        bought = [outcome.bought for outcome in self.history]
+        batches = sum(now > before for before, now in pairwise([0, *bought]))
+        paid = self.history[-1].money_labels - batches * prices.batch_fee
+        each = paid / bought[-1] if bought[-1] else math.nan
+        # A curve from elsewhere may not tell what its labels cost.
+        return max(each - prices.label, 0.0) / prices.annotator_second if math.isfinite(each) else known
+
     def metric(self, outcome: Outcome) -> float | None:
         """The accuracy that the policies go by (policy.metric), or None if it was not measured."""
         return outcome.accuracy if self.config.policy.metric == "accuracy" else outcome.validation_accuracy
 
-    @property
+    def metric_items(self, outcome: Outcome) -> int:
+        """On how many items policy.metric was taken; 0 where nobody has written it down."""
+        return self.held_out if self.config.policy.metric == "accuracy" else outcome.validation_items
+
+    @cached_property
     def curve(self) -> list[tuple[int, float]]:
         """Labels and policy.metric of the attempt's rounds in which it was measured."""
         points = [(outcome.labels, self.metric(outcome)) for outcome in self.attempt]

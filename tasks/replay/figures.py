@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tasks.replay.panel import HINDSIGHT
 from tasks.replay.recording import Recording
 from tasks.replay.regret import TO_THE_END
 from tasks.replay.results import BEST, Mean, Row
@@ -34,7 +35,7 @@ def curve(recording: Recording, rows: Sequence[Row]) -> bytes:
 
 def bars(means: Sequence[Mean], curves: int, currency: str) -> bytes:
     """A PNG of the mean regret of each policy, with 95 % intervals; of the labels saved where regret is not known."""
-    shown = [mean for mean in means if mean.n and mean.rule != BEST]
+    shown = [mean for mean in means if mean.n and mean.rule != BEST and not mean.rule.endswith(HINDSIGHT)]
     told = all(mean.regret is not None for mean in shown)
     values = [(mean.regret if told else mean.saved_labels) or 0.0 for mean in shown]
     figure, axes = _empty()

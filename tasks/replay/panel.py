@@ -26,13 +26,23 @@ _NEEDS = {"stable_predictions": "kappa", "overall_uncertainty": "uncertainty"}
 #: What a budget bounds besides labels, which every record holds.
 _BOUNDS = ("money", "device_hours", "wall_hours")
 _PAIRS = ("compared", "gained", "lost")
+#: Measured against the round before, so never in the first one of an attempt.
+_SUCCESSIVE = ("kappa", *_PAIRS)
+#: Marks a rule whose value of a percentage point was taken from the record that it is judged by.
+HINDSIGHT = " (value in hindsight)"
 
 
-def panel(configured: StopConfig, preset: StopConfig | None, value_per_point: float | None) -> dict[str, StopConfig]:
-    """Every rule by itself with its default settings, what is configured, and the rule of the preset."""
+def panel(
+    configured: StopConfig, preset: StopConfig | None, value_per_point: float | None, hindsight: bool = False
+) -> dict[str, StopConfig]:
+    """Every rule by itself with its default settings, what is configured, and the rule of the preset.
+
+    ``hindsight`` says that nobody but the record itself tells what a percentage point is worth.
+    """
     alone = dict(_DEFAULTS)
     if value_per_point is not None:
-        alone["marginal_value"] = StopConfig(marginal_value=MarginalValueRule(value_per_point=value_per_point))
+        rule = MarginalValueRule(value_per_point=value_per_point)
+        alone["marginal_value" + HINDSIGHT * hindsight] = StopConfig(marginal_value=rule)
     if configured.target is not None:
         alone["target"] = StopConfig(target=configured.target)
     if configured.names():
@@ -53,7 +63,8 @@ def value_of(stop: StopConfig) -> float | None:
 def missing(stop: StopConfig, recording: Recording) -> str:
     """Why a policy cannot be replayed on a recording that is prepared, or nothing."""
     names = stop.names()
-    lacking = [_NEEDS[name] for name in sorted(names & _NEEDS.keys()) if _NEEDS[name] not in recording.known]
+    needed = [_NEEDS[name] for name in sorted(names & _NEEDS.keys())]
+    lacking = [name for name in needed if not _tells(recording, name)]
     if "plateau" in names and not _tells_gains(recording):
         lacking.append("compared")
     lacking += [name for name in _bounded(stop) if name not in recording.known]
@@ -67,7 +78,13 @@ def missing(stop: StopConfig, recording: Recording) -> str:
 def _tells_gains(recording: Recording) -> bool:
     """Whether it is known how sure a gain of the metric is."""
     on_held_out = recording.config.policy.metric == "accuracy" and recording.held_out > 0
-    return "compared" in recording.known or on_held_out
+    return _tells(recording, "compared") or on_held_out
+
+
+def _tells(recording: Recording, name: str) -> bool:
+    """Whether something that policies go by was measured, or there was no round yet in which it could have been."""
+    attempts = [outcome.attempt for outcome in recording.history]
+    return name in recording.known or (name in _SUCCESSIVE and len(set(attempts)) == len(attempts))
 
 
 def _bounded(stop: StopConfig) -> list[str]:

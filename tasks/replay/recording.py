@@ -68,14 +68,15 @@ def of_workspace(workspace: Workspace, name: str | None = None) -> Recording:
     outcomes = tuple(_when_asked(workspace, outcome) for outcome in history(workspace))
     if not outcomes:
         raise DataError(f"{workspace.root}: no round is trained yet, so there is no curve; go on with `frugal run`")
+    pool = files.count_rows(workspace.pool / "start" / "unlabeled.parquet")
     return Recording(
         name=name or config.name,
         history=outcomes,
         known=frozenset(SUMS) | measured(outcomes),
         config=config,
-        pool=files.count_rows(workspace.pool / "start" / "unlabeled.parquet"),
+        pool=pool,
         held_out=files.count_rows(workspace.pool / "test.parquet"),
-        rates=calibration.load(workspace, config),
+        rates=calibration.load(workspace, config, pool),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from tasks import progress
 from tasks.compare.interval import half_width
 from tasks.config_policy import StopConfig
 from tasks.history import Outcome
@@ -54,47 +55,63 @@ class Mean:
 
 
 def rows(recording: Recording, stops: Mapping[str, StopConfig], value_per_point: float | None) -> list[Row]:
-    """A row for each policy, then the record's end, then the best stopping point where that is known."""
+    """A row for each policy, then the record's end, then the best stopping point where that is known.
+
+    Args:
+        stops: policies by their names.
+        value_per_point: of a percentage point of accuracy, in the currency of the prices; None leaves regret out.
+    """
+    value = value_per_point if "money" in recording.known else None
+    points = len(regret.stopping_points(recording.history))
+    with progress.task(f"replaying {recording.name}", points * len(stops)) as shown:
+        found = [_replayed(recording, rule, stop, value, shown) for rule, stop in stops.items()]
+    end = regret.stopping_points(recording.history)[-1]
+    found.append(_row(recording, regret.TO_THE_END, end, value, "the record ends here"))
+    if value is not None:
+        why = f"highest accuracy x value - money, at {value:.6g} a percentage point"
+        found.append(_row(recording, BEST, regret.best(recording.history, value), value, why))
+    return found
+
+
+def _replayed(recording: Recording, rule: str, stop: StopConfig, value: float | None, shown: progress.Progress) -> Row:
+    if why := panel.missing(stop, recording):
+        return Row(run=recording.name, rule=rule, reason=why)
+    end = regret.replay(
+        recording.history,
+        recording.config,
+        stop,
+        pool=recording.items,
+        held_out=recording.held_out,
+        rates=recording.rates,
+        shown=shown,
+    )
+    return _row(recording, rule, end.outcome, value, end.reason)
+
+
+def _row(recording: Recording, rule: str, outcome: Outcome, value: float | None, reason: str) -> Row:
+    """What stopping there comes to, against the end of the record and the best stopping point.
+
+    A rule that knows the record's end from its value is not ranked: it has no regret.
+    """
     history = recording.history
     end = regret.stopping_points(history)[-1]
-    value = value_per_point if "money" in recording.known else None
-    best = regret.best(history, value) if value is not None else None
-
-    def row(rule: str, outcome: Outcome, reason: str) -> Row:
-        return Row(
-            run=recording.name,
-            rule=rule,
-            round=outcome.round,
-            labels=outcome.bought,
-            accuracy=outcome.accuracy,
-            money=_known(recording, "money", outcome.money),
-            device_hours=_known(recording, "device_hours", outcome.device_hours),
-            saved_labels=end.bought - outcome.bought,
-            saved_device_hours=_known(recording, "device_hours", end.device_hours - outcome.device_hours),
-            saved_money=_known(recording, "money", end.money - outcome.money),
-            points_lost=None if best is None else _rounded(100 * (best.accuracy - outcome.accuracy)),
-            regret=None if value is None else _rounded(regret.regret(history, outcome, value)),
-            reason=reason,
-        )
-
-    found = []
-    for rule, stop in stops.items():
-        if why := panel.missing(stop, recording):
-            found.append(Row(run=recording.name, rule=rule, reason=why))
-            continue
-        replayed = regret.replay(
-            history,
-            recording.config,
-            stop,
-            pool=recording.items,
-            held_out=recording.held_out,
-            rates=recording.rates,
-        )
-        found.append(row(rule, replayed.outcome, replayed.reason))
-    found.append(row(regret.TO_THE_END, end, "the record ends here"))
-    if best is not None:
-        found.append(row(BEST, best, f"highest accuracy x value - money, at {value:.6g} a percentage point"))
-    return found
+    best = None if value is None else regret.best(history, value)
+    ranked = value if not rule.endswith(panel.HINDSIGHT) else None
+    return Row(
+        run=recording.name,
+        rule=rule,
+        round=outcome.round,
+        labels=outcome.bought,
+        accuracy=outcome.accuracy,
+        money=_known(recording, "money", outcome.money),
+        device_hours=_known(recording, "device_hours", outcome.device_hours),
+        saved_labels=end.bought - outcome.bought,
+        saved_device_hours=_known(recording, "device_hours", end.device_hours - outcome.device_hours),
+        saved_money=_known(recording, "money", end.money - outcome.money),
+        points_lost=None if best is None else _rounded(100 * (best.accuracy - outcome.accuracy)),
+        regret=None if ranked is None else _rounded(regret.regret(history, outcome, ranked)),
+        reason=reason,
+    )
 
 
 def means(found: Sequence[Row]) -> list[Mean]:

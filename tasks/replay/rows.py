@@ -20,10 +20,14 @@ _INTEGERS = {
     *("labels", "round", "attempt", "record_epochs", "items_scored", "forward_passes", "bought"),
     *("compared", "gained", "lost"),
 }
-_RANGES = dict.fromkeys(("accuracy", "validation_accuracy", "uncertainty", "ece"), (0.0, 1.0)) | {
-    "kappa": (-1.0, 1.0),
-    "labels": (1.0, math.inf),
-}
+#: No sum or price is larger; and no count of labels or rounds, as in a configuration.
+_LARGEST, _MOST = 1e15, 1e9
+_SHARES = dict.fromkeys(("accuracy", "validation_accuracy", "uncertainty", "ece"), (0.0, 1.0)) | {"kappa": (-1.0, 1.0)}
+_RANGES = (
+    dict.fromkeys(("round", "attempt", "bought", "compared", "gained", "lost"), (0.0, _MOST))
+    | {"labels": (1.0, _MOST)}
+    | _SHARES
+)
 _PAIRED = ("compared", "gained", "lost")
 #: Query sizes that can be asked again without the size of the pool, or prices of rounds.
 _POOL_FREE = ("fixed", "geometric")
@@ -94,9 +98,10 @@ def _check_values(source: str, row: Row) -> None:
         where = f"{source}, {row.where}, column {name}"
         if not math.isfinite(value):
             raise DataError(f"{where}: {value:g} is no finite number")
-        low, high = _RANGES.get(name, (0.0, math.inf))
+        low, high = _RANGES.get(name, (0.0, _LARGEST))
         if not low <= value <= high:
-            limits = f"between {low:g} and {high:g}" if math.isfinite(high) else f"{low:g} or more"
+            limits = f"{low:g} or more" if value < low else f"{high:,.0f} or less"
+            limits = f"between {low:g} and {high:g}" if name in _SHARES else limits
             raise DataError(f"{where}: {value:g} is not {limits}")
         if name in _INTEGERS and not value.is_integer():
             raise DataError(f"{where}: {value:g} is no whole number")

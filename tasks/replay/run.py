@@ -1,6 +1,5 @@
 """A replay from recordings to files."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from tasks import files
 from tasks.compare.tables import to_csv
 from tasks.config import Config
+from tasks.config_base import LARGEST
 from tasks.config_policy import StopConfig
 from tasks.errors import ConfigError
 from tasks.replay import figures, panel, regret, results, sizes
@@ -60,17 +60,19 @@ def replay(
             have it, else the value at which the recorded loops were just worth it.
 
     Raises:
-        ConfigError: the recordings are in different currencies, or the value is no finite amount above 0.
+        ConfigError: the recordings are in different currencies, or the value is no finite amount above 0 and up to 1e9.
     """
-    if value_per_point is not None and not 0 < value_per_point < math.inf:
-        raise ConfigError(f"--value-per-point: {value_per_point:g} is no finite amount above 0")
+    if value_per_point is not None and not 0 < value_per_point <= LARGEST:
+        raise ConfigError(
+            f"--value-per-point: {value_per_point:g} is no finite amount above 0 and up to {LARGEST:,.0f}"
+        )
     currency = _currency(recordings)
     ready = [panel.prepared(one, policies or one.config) for one in _named_apart(recordings)]
-    value, note = _value(ready, policies, value_per_point, currency)
+    value, note, hindsight = _value(ready, policies, value_per_point, currency)
     rows, landed = [], []
     for one in ready:
         configured = (policies or one.config).policy.stop
-        rows += results.rows(one, panel.panel(configured, preset, value), value)
+        rows += results.rows(one, panel.panel(configured, preset, value, hindsight), value)
         landed += [size for name in sizes.POLICIES for size in sizes.landings(one, name)]
     notes = [note, *panel.all_notes(ready), *([sizes.NOTE] if landed else [])]
     return Replay(ready, rows, results.means(rows), landed, currency, value, notes)
@@ -108,23 +110,26 @@ def _named_apart(recordings: Sequence[Recording]) -> list[Recording]:
 
 def _value(
     recordings: Sequence[Recording], policies: Config | None, given: float | None, currency: str
-) -> tuple[float | None, str]:
-    """The value of a percentage point, and where it comes from, in words."""
+) -> tuple[float | None, str, bool]:
+    """The value of a percentage point, where it comes from, in words, and whether it is from the records themselves."""
     priced = [one for one in recordings if "money" in one.known]
     if not priced:
-        return given, "no money in the curve: regret, and the best stopping point, are left out"
+        return given, "no money in the curve: regret, and the best stopping point, are left out", False
     if given is not None:
-        return given, f"a percentage point is worth {given:g} {currency} (--value-per-point)"
+        return given, f"a percentage point is worth {given:g} {currency} (--value-per-point)", False
     asked = [policies] if policies is not None else [one.config for one in recordings]
     for config in asked:
         if (value := panel.value_of(config.policy.stop)) is not None:
-            return value, f"a percentage point is worth {value:g} {currency} (marginal_value.value_per_point)"
+            return value, f"a percentage point is worth {value:g} {currency} (marginal_value.value_per_point)", False
     value = regret.break_even_value([one.history for one in priced])
     if value is None:
-        return None, "accuracy did not rise, so the curve gives a point no value: regret is left out; --value-per-point"
+        why = "accuracy did not rise, so the curve gives a point no value: regret is left out; --value-per-point"
+        return None, why, False
     # Shortest number that is as good: the same in the rule, the table and the note.
     value = float(f"{value:.4g}")
-    return value, (
+    why = (
         f"a percentage point is taken to be worth {value:g} {currency}, at which going on after the first round just "
-        "pays over the whole record, seen in hindsight; say what it is worth to you with --value-per-point"
+        "pays over the whole record, seen in hindsight, so marginal_value, which goes by it, is not ranked (no "
+        "regret); say what it is worth to you with --value-per-point"
     )
+    return value, why, True

@@ -2,10 +2,10 @@
 
 import csv
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 from tasks.config import Config
-from tasks.config_base import nearest
 from tasks.errors import DataError
 from tasks.replay.recording import Recording
 from tasks.replay.rows import COLUMNS, REQUIRED, Row, recording
@@ -49,14 +49,24 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _check_header(path: Path, names: list[str]) -> None:
+    other = next((mark for mark in (";", "\t") if len(names) == 1 and mark in names[0]), None)
+    if other is not None:
+        raise DataError(f"{path}, row 1: separated by {'tabs' if other == chr(9) else repr(other)}; use commas")
     for name in REQUIRED:
         if name not in names:
-            raise DataError(
-                f"{path}, row 1, column {name}: missing{nearest(name, names)}; a curve has {name} in each row"
-            )
+            raise DataError(f"{path}, row 1, column {name}: missing{_called(name, names)}")
     for name in names:
         if not name or names.count(name) > 1:
             raise DataError(f"{path}, row 1, column {name!r}: {'named twice' if name else 'a column without a name'}")
+
+
+def _called(name: str, names: list[str]) -> str:
+    """What to do about a column that is not there: one may have its name misspelt."""
+    others = {other.lower(): other for other in names if other not in COLUMNS}
+    close = get_close_matches(name, list(others), n=1, cutoff=0.5)
+    if not close:
+        return f"; a curve has {name} in each row"
+    return f"; the column is called {others[close[0]]!r}; rename it to {name}"
 
 
 def _row(path: Path, line: int, cells: Mapping[str, str]) -> Row:

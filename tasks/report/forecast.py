@@ -4,6 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.config import Config
+from tasks.cost import forecast as costs
+from tasks.cost.forecast import Work
+from tasks.cost.rates import Rates
 from tasks.report.loop import Round
 from tasks.report.words import amount, count, duration
 
@@ -37,7 +41,7 @@ class Compared:
     #: Whether all that the forecast counts was settled beforehand; else ``why`` says what was not.
     exact: bool
     why: tuple[str, ...]
-    #: Whether INFER was left out, as no round goes on from this one.
+    #: Whether INFER was left out, as no round goes on from this one; then it is not among the forecast either.
     unscored: bool
     pairs: list[Pair]
 
@@ -52,24 +56,40 @@ UNITS = (
 )
 
 
-def compare(rounds: list[Round]) -> list[Compared]:
+def compare(rounds: list[Round], config: Config) -> list[Compared]:
     """Each finished round's numbers beside their forecasts, in order."""
-    return [_compared(round_) for round_ in rounds if round_.outcome is not None]
+    return [_compared(round_, config) for round_ in rounds if round_.outcome is not None]
 
 
-def _compared(round_: Round) -> Compared:
-    forecast = round_.forecast or {}
+def _compared(round_: Round, config: Config) -> Compared:
+    forecast, decided = round_.forecast or {}, round_.decision or {}
+    unscored = decided.get("action") in ("stop", "restart") and "infer" not in round_.stages
+    if unscored and forecast:
+        forecast = _unscored(forecast, config)
     actual, expected = _actual(round_.stages), _expected(forecast)
-    decided = round_.decision or {}
     return Compared(
         round=round_.number,
         aborted=round_.aborted,
         has_forecast=round_.forecast is not None,
         exact=bool(forecast.get("exact")),
         why=tuple(forecast.get("why", ())),
-        unscored=decided.get("action") in ("stop", "restart") and "infer" not in round_.stages,
+        unscored=unscored,
         pairs=[Pair(unit, actual[unit.name], expected[unit.name]) for unit in UNITS],
     )
+
+
+def _unscored(forecast: dict[str, Any], config: Config) -> dict[str, Any]:
+    """A forecast without the INFER that nobody knew would not come; without a price where that cannot be told."""
+    if not forecast.get("items_scored"):
+        return forecast
+    price, rates = forecast.get("price"), forecast.get("rates")
+    if price and rates:
+        infer = Work(0, 0, 0, forecast["items_scored"], forecast["infer_passes"], exact=True, stages=1)
+        less = costs.price(infer, config, Rates(**rates))
+        price = {name: price[name] - getattr(less, name) for name in ("device_hours", "money")}
+    else:
+        price = None
+    return {**forecast, "items_scored": 0, "infer_passes": 0, "price": price}
 
 
 def _actual(stages: dict[str, Any]) -> dict[str, float | None]:

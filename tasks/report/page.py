@@ -46,7 +46,7 @@ def render(loop: Loop, lines: Sequence[Line], found: Quality, drawings: dict[str
         rows=_rows(loop),
         bill=_bill(lines),
         bill_rounds=_bill_rounds(loop.rounds, lines),
-        forecasts=forecast.compare(list(loop.rounds)),
+        forecasts=forecast.compare(list(loop.rounds), loop.config),
         units=forecast.UNITS,
         choices=decisions.choices(loop.rounds),
         decided=decisions.decided(loop.rounds),

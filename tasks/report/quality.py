@@ -1,8 +1,6 @@
 """How good the last round's model is: by class, and how far its confidence can be trusted."""
 
-import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -11,10 +9,9 @@ import pyarrow.compute as pc
 
 from tasks import files
 from tasks.errors import DataError
+from tasks.proportion import wilson
 from tasks.report.loop import Loop
-
-#: Equal-width bins of confidence, as TRAIN's expected calibration error has them (Guo et al., ICML 2017).
-BINS = 15
+from tasks.train.evaluate import BINS, binned
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class OfClass:
 
 @dataclass(frozen=True)
 class Bin:
-    """Held-out items with a confidence in ((b-1)/15, b/15]."""
+    """Held-out items with a confidence in ((b-1)/15, b/15], as TRAIN's expected calibration error has them."""
 
     items: int
     confidence: float
@@ -90,17 +87,11 @@ def mistakes(found: Quality, classes: tuple[str, ...], most: int) -> list[tuple[
 
 
 def interval(found: Quality) -> tuple[float, float] | None:
-    """The 95 % interval of the accuracy by the number of held-out items; None without any, or for a mean of trainings.
-
-    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22, 1927.
-    """
-    items, z = float(found.confusion.sum()), NormalDist().inv_cdf(0.975)
+    """The accuracy's 95 % interval by the number of held-out items; None without any, or for a mean of trainings."""
+    items = float(found.confusion.sum())
     if found.repeats > 1 or not items:
         return None
-    share = float(found.confusion.trace()) / items
-    middle, scale = share + z**2 / (2 * items), 1 + z**2 / items
-    half = z * math.sqrt(share * (1 - share) / items + (z / (2 * items)) ** 2)
-    return (middle - half) / scale, (middle + half) / scale
+    return wilson(float(found.confusion.trace()) / items, items, 0.95)
 
 
 def _of_class(number: int, confusion: npt.NDArray[np.float64], classes: tuple[str, ...]) -> OfClass:
@@ -140,7 +131,7 @@ def bins(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) ->
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 2.
     """
-    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    place = binned(confidence)
     return [
         Bin(int(inside.sum()), float(confidence[inside].mean()), float(right[inside].mean()))
         for inside in (place == number for number in range(BINS))

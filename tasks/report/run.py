@@ -24,7 +24,9 @@ def write(workspace: Workspace, out: Path) -> list[Path]:
     Raises:
         WorkspaceError: no loop has begun, or none of its rounds is trained.
         DataError: a file is missing or damaged.
+        ConfigError: ``out`` is a file.
     """
+    files.check_folder(out, "the page and its figures")
     loop = loops.read(workspace)
     lines, found = bill.lines(loop.rounds), quality(loop)
     drawings = _drawings(loop, lines, found)

@@ -14,7 +14,7 @@ LogProbabilities = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.int64]
 
 #: Equal-width bins of confidence, as in Guo et al. 2017.
-_BINS = 15
+BINS = 15
 
 
 def evaluate(log_probabilities: LogProbabilities, labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
@@ -51,9 +51,14 @@ def ece(log_probabilities: LogProbabilities, labels: Labels) -> float:
     """
     confidence = np.exp(log_probabilities.max(axis=1).astype(np.float64))
     right = (log_probabilities.argmax(axis=1) == labels).astype(np.float64)
-    bins = np.clip(np.ceil(confidence * _BINS).astype(np.int64) - 1, 0, _BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=_BINS)
+    gaps = np.bincount(binned(confidence), weights=right - confidence, minlength=BINS)
     return float(np.abs(gaps).sum() / len(labels))
+
+
+def binned(confidence: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """The bin of each confidence in [0, 1], from 0: int64, (N,); bin b holds (b/15, (b+1)/15], and the first one 0."""
+    bins: npt.NDArray[np.int64] = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    return bins
 
 
 def confusion(log_probabilities: LogProbabilities, labels: Labels) -> npt.NDArray[np.int64]:

@@ -18,45 +18,15 @@ from flows.init import init
 from tasks import files, loop
 from tasks.history import history
 from tasks.rounds import Workspace, rounds
-from tests.test_loop import QUICK, results
+from tests.test_loop import POLICIES, QUICK, results
 
 KILLS = 25
 #: A run that was not killed by then hangs.
 LIMIT_S = 120.0
 
 
-#: Every kind of policy at work: a false start (the first attempt is not good enough, the second one is), rules of which
-#: none ever ends the loop before its time, fitted query sizes, a mode of training that changes, candidates likewise.
-#: Forecasts go by rates that are given, so that what is decided by them does not depend on the machine.
-POLICIES = (
-    "seed=3",
-    "loop.rounds=5",
-    "train.epochs=10",
-    "train.lr=0.03",
-    "loop.max_labels=80",
-    "policy.metric=accuracy",
-    "policy.false_start.rounds=1",
-    "policy.false_start.above_chance=0",
-    "policy.false_start.loss_falls=0.01",
-    "policy.false_start.expected={10: 0.3}",
-    "policy.stop_set=50",
-    "policy.stop.budget={labels: 1000, money: 1000, device_hours: 1000, wall_hours: 1000}",
-    "policy.stop.target.accuracy=1.0",
-    "policy.stop.all={rounds: {at_least: 99}, plateau: {}, marginal_value: {value_per_point: 1}, learning_curve: {}}",
-    "policy.stop.any.all={rounds: {at_least: 99}, stable_predictions: {}, overall_uncertainty: {}}",
-    "policy.query_size=cost_optimal",
-    "policy.cost_optimal={smallest: 5, largest: 15}",
-    "policy.retrain=auto",
-    "policy.auto={then: resume, kappa: 0.3, back: 0.2}",
-    "policy.scope=adaptive",
-    "infer.scope=[candidates]",
-    "infer.candidates={size: 40, explore: 0.3}",
-    "rates={record_epoch: 1e-4, forward_pass: 1e-5, stage: 0.01}",
-)
-
-
 def command(workspace: Workspace) -> list[str]:
-    return ["run", "--workspace", str(workspace.root), "conf/digits.yaml", *QUICK, *POLICIES]
+    return ["run", "--workspace", str(workspace.root), "conf/digits.yaml", *QUICK, *POLICIES, "loop.rounds=5"]
 
 
 def run_to_its_end(workspace: Workspace) -> None:

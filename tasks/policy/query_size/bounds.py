@@ -35,10 +35,10 @@ def bounds(situation: Situation) -> Bounds:
     seen less than half of the labels, and be planned by a curve that is extrapolated over more than a doubling.
     """
     config, last = situation.config, situation.attempt[-1]
-    settings, budget = config.policy.cost_optimal, config.policy.stop.budget
-    allowed = [config.loop.max_labels, budget.labels if budget is not None else None]
+    settings = config.policy.cost_optimal
+    allowed = [config.loop.max_labels, config.policy.stop.bound("labels")]
     # Labels out of the drawer are free, so an attempt may begin with none left to buy.
-    room = max(min([situation.unlabeled, *(most - last.bought for most in allowed if most is not None)]), 1)
+    room = max(min([situation.unlabeled, *(int(most) - last.bought for most in allowed if most is not None)]), 1)
     smallest = min(settings.smallest or 1, room)
     largest = min(settings.largest or max(last.labels, smallest), room)
     return Bounds(last.labels, room, max(config.loop.rounds - len(situation.attempt), 1), smallest, largest)

@@ -8,9 +8,16 @@ from tasks.policy.situation import Situation
 
 
 def choose(situation: Situation) -> Choice:
-    """Ask policy.query_size, and cut its answer to the labels still allowed and left."""
-    policy = registry.resolve(registry.QUERY_SIZES, situation.config.policy.query_size)
-    return cut(policy(situation), situation)
+    """Ask policy.query_size, and cut its answer to the labels still allowed and left; what is on record stands."""
+    if situation.next_size is not None:
+        return Choice(situation.next_size, "as recorded")
+    return cut(wanted(situation), situation)
+
+
+def wanted(situation: Situation) -> Choice:
+    """What policy.query_size asks for, whatever there is."""
+    choice: Choice = registry.resolve(registry.QUERY_SIZES, situation.config.policy.query_size)(situation)
+    return choice
 
 
 def cut(choice: Choice, situation: Situation) -> Choice:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks.config import Config
 from tasks.cost import forecast
 from tasks.cost.rates import Rates
+from tasks.policy import next_round
 from tasks.policy.retrain import choice as retrain
 from tasks.policy.situation import Situation
 
@@ -70,7 +70,7 @@ def forecast_rest(situation: Situation, rates: Rates, room: int, reach: int) -> 
     """The forecast's prices of the rounds to come, by its secants over the next ``reach`` ≤ room labels.
 
     ``room`` is at least 2. The next models are trained as policy.retrain would have it now, candidates are as many as
-    configured.
+    in the last plan, or as configured.
     """
     config, labels = situation.config, situation.attempt[-1].labels
     counted = partial(
@@ -79,26 +79,28 @@ def forecast_rest(situation: Situation, rates: Rates, room: int, reach: int) -> 
         pool=labels + situation.unlabeled,
         held_out=situation.held_out,
         retrain=retrain.choose(situation).value,
+        scope=next_round.scopes(situation),
         stop_set=min(config.policy.stop_set, situation.pool) if config.policy.needs_stop_set() else 0,
     )
 
     def trained(before: int, bought: int) -> Floats:
-        return _amounts(counted(before=before, query_size=bought, scored=False), config, rates)
+        return amounts(counted(before=before, query_size=bought, scored=False), situation, rates)
 
     def scored(before: int, bought: int) -> Floats:
-        whole = _amounts(counted(before=before, query_size=bought, scored=True), config, rates)
+        whole = amounts(counted(before=before, query_size=bought, scored=True), situation, rates)
         return whole - trained(before, bought)
 
     step = max(reach // 2, 1)
     return Remaining(labels, room, _secants(trained, labels, step), _secants(scored, labels, step))
 
 
-def _secants(amounts: Callable[[int, int], Floats], labels: int, step: int) -> Affine:
-    here, later, more = amounts(labels, step), amounts(labels + step, step), amounts(labels, 2 * step)
+def _secants(used: Callable[[int, int], Floats], labels: int, step: int) -> Affine:
+    here, later, more = used(labels, step), used(labels + step, step), used(labels, 2 * step)
     before, bought = (later - here) / step, (more - here) / step
     return Affine(here - before * labels - bought * step, before, bought)
 
 
-def _amounts(work: forecast.Work, config: Config, rates: Rates) -> Floats:
-    price: Any = forecast.price(work, config, rates)
+def amounts(work: forecast.Work, situation: Situation, rates: Rates) -> Floats:
+    """What ``work`` uses of each of ``AMOUNTS``, (3,)."""
+    price: Any = forecast.price(work, situation.config, rates, situation.label_seconds)
     return np.array([getattr(price, name) for name in AMOUNTS])

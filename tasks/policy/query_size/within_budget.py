@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from tasks.cost.rates import Rates
+from tasks.policy import next_round
 from tasks.policy.curve import Curve
 from tasks.policy.query_size.bounds import Bounds, Sizes, grid
-from tasks.policy.query_size.remaining import AMOUNTS, Floats, Remaining, forecast_rest
+from tasks.policy.query_size.remaining import AMOUNTS, Floats, Remaining, amounts, forecast_rest
 from tasks.policy.situation import Situation
 
 #: Share of the highest possible gain that a cheaper query size has to keep.
@@ -22,7 +23,8 @@ def best(situation: Situation, rates: Rates, bounds: Bounds, curve: Curve) -> tu
     """
     rest, sizes = forecast_rest(situation, rates, bounds.room, bounds.room), grid(bounds.smallest, bounds.largest)
     most = np.minimum(bounds.rounds, -(-bounds.room // sizes))
-    rounds = _affordable(rest, sizes, _left(situation), most)
+    left = _left(situation) - amounts(next_round.due(situation), situation, rates)
+    rounds = _affordable(rest, sizes, left, most)
     if not rounds.any():
         return None, "no round fits into what is left of policy.stop.budget", {"labels": bounds.labels}
     bought = np.minimum(rounds * sizes, bounds.room)
@@ -47,17 +49,43 @@ def best(situation: Situation, rates: Rates, bounds: Bounds, curve: Curve) -> tu
     return int(sizes[chosen]), reason, numbers
 
 
+def fitting(situation: Situation, rates: Rates, smallest: int, size: int) -> int | None:
+    """The largest query up to ``size`` that policy.stop.budget still pays for; None if not even the smallest is.
+
+    Unlike the sums over the rounds to come, this is the forecast that the budget rule goes by. Before a round its own
+    INFER is left out, which is only run if the loop goes on.
+    """
+    left = _tolerant(_left(situation))
+
+    def fits(query: int) -> bool:
+        return bool((amounts(next_round.least(situation, query), situation, rates) <= left).all())
+
+    if fits(size):
+        return size
+    low, high = min(smallest, size), size
+    if not fits(low):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
 def _left(situation: Situation) -> Floats:
     """What policy.stop.budget leaves of each of ``AMOUNTS``; infinite where it bounds nothing."""
-    budget, last = situation.config.policy.stop.budget, situation.history[-1]
-    bounded = {name: getattr(budget, name, None) for name in AMOUNTS}
+    stop, last = situation.config.policy.stop, situation.history[-1]
+    bounded = {name: stop.bound(name) for name in AMOUNTS}
     return np.array([math.inf if most is None else most - getattr(last, name) for name, most in bounded.items()])
+
+
+def _tolerant(left: Floats) -> Floats:
+    """Sums of prices are no exact multiples of them."""
+    return left + 1e-9 * np.abs(left)
 
 
 def _affordable(rest: Remaining, sizes: Sizes, left: Floats, most: Sizes) -> Sizes:
     """The largest number of rounds of each size, up to ``most``, that use no more than ``left``; by bisection."""
-    # Sums of prices are no exact multiples of them.
-    left = left + 1e-9 * np.abs(left)
+    left = _tolerant(left)
     low, high = np.zeros_like(most), most
     while (low < high).any():
         middle = (low + high + 1) // 2

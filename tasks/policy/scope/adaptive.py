@@ -38,16 +38,22 @@ def choose(workspace: Workspace, round_: int, situation: Situation, scopes: Scop
     before, carried = _before(workspace, round_)
     if before is None:
         size = _bounded(_configured(scopes, left), situation, batch, left)
-        return Choice(_sized(scopes, size), "infer.candidates: nothing has been measured yet", {"candidates": size})
+        return Choice(sized(scopes, size), "infer.candidates: nothing has been measured yet", {"candidates": size})
     seen, stability = measure(workspace, round_ - 1, batch)
     if seen is None:
         size = _bounded(before, situation, batch, left)
-        return Choice(_sized(scopes, size), "kept: the last round explored no item", {"candidates": size})
+        return Choice(sized(scopes, size), "kept: the last round explored no item", {"candidates": size})
     seen += carried
     factor, why = _change(seen, stability, situation.config.policy.adaptive.recall)
     size = _bounded(_rounded(before * factor), situation, batch, left)
     reason = f"{why}: {before} candidates before, {size} now"
-    return Choice(_sized(scopes, size), reason, {"candidates": size, **_numbers(before, seen, stability)})
+    return Choice(sized(scopes, size), reason, {"candidates": size, **_numbers(before, seen, stability)})
+
+
+def sized(scopes: Scopes, size: int) -> Scopes:
+    """``scopes`` with another number of candidates."""
+    number = {"size": size, "ratio": None}
+    return [scope | number if scope["name"] == "candidates" else scope for scope in scopes]
 
 
 def _change(seen: Evidence, stability: float | None, wanted: float) -> tuple[float, str]:
@@ -94,11 +100,6 @@ def _bounded(size: int, situation: Situation, batch: int, left: int) -> int:
 
 def _rounded(size: float) -> int:
     return math.floor(size + 0.5)
-
-
-def _sized(scopes: Scopes, size: int) -> Scopes:
-    sized = {"size": size, "ratio": None}
-    return [scope | sized if scope["name"] == "candidates" else scope for scope in scopes]
 
 
 def _numbers(before: int, seen: Evidence, stability: float | None) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from tasks.config_policy import BudgetRule
-from tasks.cost import forecast
 from tasks.policy import next_round
 from tasks.policy.decision import Verdict
 from tasks.policy.query_size import choice as query_size
@@ -52,7 +51,7 @@ def _amounts(situation: Situation, settings: BudgetRule) -> dict[str, _Amount]:
     config, last = situation.config, situation.history[-1]
     size = query_size.choose(situation).value
     price = next_round.price(situation, size)
-    money = forecast.labels_price(size, config) if price is None else price.money
+    money = next_round.labels_price(situation, size) if price is None else price.money
     device, wall = (0.0, 0.0) if price is None else (price.device_hours, price.wall_hours)
     spent = {
         "labels": ("labels", last.bought, size),

@@ -1,7 +1,6 @@
 """Marginal value: what the next round will gain against what it will cost."""
 
 from tasks.config_policy import MarginalValueRule
-from tasks.cost import forecast
 from tasks.policy import curve, next_round
 from tasks.policy.decision import Verdict
 from tasks.policy.query_size import choice as query_size
@@ -26,7 +25,7 @@ def verdict(situation: Situation, settings: MarginalValueRule) -> Verdict:
     points_gained = [100 * gain for gain in curve.fit(points).gain(now, now + size, _CONFIDENCE)]
     value = points_gained[0] * settings.value_per_point
     price = next_round.price(situation, size)
-    money = forecast.labels_price(size, situation.config) if price is None else price.money
+    money = next_round.labels_price(situation, size) if price is None else price.money
     reason = (
         f"{size} more labels are expected to gain {points_gained[0]:.3f} points ({points_gained[1]:.3f} to "
         f"{points_gained[2]:.3f}), worth {value:.4g} {currency}, for {money:.4g} {currency}"

@@ -3,6 +3,7 @@
 from tasks.config_policy import OverallUncertaintyRule
 from tasks.policy.decision import Verdict
 from tasks.policy.situation import Situation
+from tasks.policy.words import more_rounds, rounds
 
 
 def verdict(situation: Situation, settings: OverallUncertaintyRule) -> Verdict:
@@ -15,7 +16,7 @@ def verdict(situation: Situation, settings: OverallUncertaintyRule) -> Verdict:
     values = [outcome.measured.uncertainty for outcome in situation.attempt[-patience:]]
     known = [value for value in values if value is not None]
     if short := patience - len(known):
-        reason = f"uncertainty on the stop set in {patience} rounds: {short} more needed"
+        reason = f"uncertainty on the stop set in {rounds(patience)}: {more_rounds(short)} needed"
         return Verdict(False, reason, {"rounds_missing": short, "patience": patience})
     highest = max(known)
     over = "" if patience == 1 else f", the highest of {patience} rounds"

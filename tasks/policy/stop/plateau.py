@@ -6,6 +6,7 @@ from statistics import NormalDist
 
 from tasks.config_policy import PlateauRule
 from tasks.history import Outcome
+from tasks.policy import words
 from tasks.policy.decision import Verdict
 from tasks.policy.situation import Situation
 
@@ -22,7 +23,7 @@ def verdict(situation: Situation, settings: PlateauRule) -> Verdict:
     metric, patience = situation.config.policy.metric, settings.patience
     rounds = [outcome for outcome in situation.attempt if situation.metric(outcome) is not None]
     if (short := patience + 1 - len(rounds)) > 0:
-        reason = f"{metric} over {patience} rounds: {short} more needed"
+        reason = f"{metric} over {words.rounds(patience)}: {words.more_rounds(short)} needed"
         return Verdict(False, reason, {"rounds_missing": short, "patience": patience})
     estimate = _paired(rounds[-patience:]) or _unpaired(situation, rounds[-patience - 1], rounds[-1])
     if estimate is None:
@@ -31,7 +32,7 @@ def verdict(situation: Situation, settings: PlateauRule) -> Verdict:
     gain, error, paired = estimate
     bound = gain + NormalDist().inv_cdf(settings.confidence) * error
     reason = (
-        f"{metric} gained {gain:+.4f} over {patience} rounds, at most {bound:+.4f} with confidence "
+        f"{metric} gained {gain:+.4f} over {words.rounds(patience)}, at most {bound:+.4f} with confidence "
         f"{settings.confidence:g}; worth it from {settings.min_gain:g}"
     )
     numbers = {"gain": round(gain, 6), "standard_error": round(error, 6), "at_most": round(bound, 6), "paired": paired}

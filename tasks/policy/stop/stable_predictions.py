@@ -3,6 +3,7 @@
 from tasks.config_policy import StablePredictionsRule
 from tasks.policy.decision import Verdict
 from tasks.policy.situation import Situation
+from tasks.policy.words import more_rounds
 
 
 def verdict(situation: Situation, settings: StablePredictionsRule) -> Verdict:
@@ -17,11 +18,11 @@ def verdict(situation: Situation, settings: StablePredictionsRule) -> Verdict:
     pairs = [outcome.measured.kappa for outcome in situation.attempt[1:]]
     known = [kappa for kappa in pairs[-patience:] if kappa is not None]
     if short := patience - len(known):
-        reason = f"agreement of {patience} pairs of successive models on the stop set: {short} more rounds needed"
+        reason = f"agreement of {_pairs(patience)} of successive models on the stop set: {more_rounds(short)} needed"
         return Verdict(False, reason, {"rounds_missing": short, "patience": patience})
     mean = sum(known) / patience
     bound = f_bound(mean)
-    reason = f"mean kappa {mean:.4f} of {patience} pairs of successive models, stable from {settings.kappa:g}"
+    reason = f"mean kappa {mean:.4f} of {_pairs(patience)} of successive models, stable from {settings.kappa:g}"
     numbers = {
         "kappa": round(mean, 6),
         "wanted": settings.kappa,
@@ -29,6 +30,10 @@ def verdict(situation: Situation, settings: StablePredictionsRule) -> Verdict:
         "f_bound": None if bound is None else round(bound, 6),
     }
     return Verdict(mean >= settings.kappa, reason, numbers)
+
+
+def _pairs(count: int) -> str:
+    return f"{count} pair" if count == 1 else f"{count} pairs"
 
 
 def f_bound(kappa: float) -> float | None:

@@ -49,6 +49,7 @@ def _way(situation: Situation, wanted: float) -> tuple[str, dict[str, Any]]:
     labels, ends = fitted.labels_for(wanted), fitted.labels_interval(wanted, _CONFIDENCE)
     needed = [_whole(value) for value in (labels, *ends)]
     numbers |= {"labels_needed": needed[0], "labels_needed_interval": needed[1:]}
+    numbers["out_of_reach"] = labels > situation.pool
     if needed[0] is None:
         return f"out of reach: the fitted curve levels off at {level:.3f} ({low:.3f} to {high:.3f})", numbers
     way = f"the fitted curve gets there with {needed[0]} labels ({_text(needed[1])} to {_text(needed[2])})"
