@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 
 from flows.cli import main
 from tasks import files
-from tasks.cost.bill import of_rounds
+from tasks.cost.bill import Bill, of_round
 from tasks.errors import ConfigError, DataError, WorkspaceError
 from tasks.report import bill, decisions, forecast, page, quality, selection, words
 from tasks.report import loop as loops
@@ -274,7 +274,9 @@ def test_lines_add_up_to_the_bill(amounts: list[tuple[int, ...]], aborted: bool)
         made["train"]["discarded"] = [made["infer"]["used"]]
         rounds.append(Round(number, 0, aborted, {}, None, None, made, None))
     lines = bill.lines(rounds)
-    assert bill.money(lines) == pytest.approx(of_rounds([round_.stages for round_ in rounds]).total, abs=1e-6)
+    assert bill.money(lines) == pytest.approx(
+        sum((of_round(round_.stages) for round_ in rounds), Bill()).total, abs=1e-6
+    )
     assert {line.fate for line in lines} == ({"aborted"} if aborted else {"kept", "discarded"})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -42,8 +41,3 @@ def of_round(stages: dict[str, Any]) -> Bill:
             spent = money["compute"] + money.get("overhead", 0.0)
             total += Bill(labels=money["labels"]) + Bill(**{LINES[name]: spent})
     return total
-
-
-def of_rounds(rounds: Iterable[dict[str, Any]]) -> Bill:
-    """The bill of several rounds together."""
-    return sum(map(of_round, rounds), Bill())
