@@ -2,9 +2,10 @@
 
 import csv
 import io
+from dataclasses import fields
 
 from tasks import files
-from tasks.history import Outcome, history
+from tasks.history import Measured, Outcome, history
 from tasks.rounds import Workspace
 
 _OWN = (
@@ -25,7 +26,7 @@ _OWN = (
     "items_scored",
     "forward_passes",
 )
-_MEASURED = ("kappa", "uncertainty", "compared", "gained", "lost")
+_MEASURED = tuple(field.name for field in fields(Measured))
 
 
 def sync(workspace: Workspace) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from flows.record import Summary, git, tracking, tracking_store, versions
+from tasks import files
 from tasks.errors import RecordError
 from tasks.rounds import Workspace
 from tests.record_helpers import add_round, make_workspace
@@ -459,3 +460,15 @@ def test_the_report_is_kept_with_the_loops_run_when_it_ends(workspace: Workspace
     # What has ended is not drawn again.
     tracking.finish(workspace, lambda: [Path("nowhere")])
     assert content(workspace) == found
+
+
+def test_a_model_that_ended_as_a_false_start_is_no_champion(workspace: Workspace) -> None:
+    tracking.record_round(workspace, 0, summary(0))
+    last = max(tracking.rounds(workspace))
+    for number in range(1, last + 1):
+        tracking.record_round(workspace, number, summary(number))
+    path = workspace.round_dir(last) / "decision.json"
+    files.write_json(path, files.read_json(path) | {"action": "stop", "policy": "false_start"})
+    tracking.finish(workspace)
+    assert tracking.is_finished(workspace)
+    assert tracking.connect(workspace).search_registered_models() == []

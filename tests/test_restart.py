@@ -304,3 +304,27 @@ def test_a_target_that_was_missed_is_told(tmp_path: Path) -> None:
     (warning,) = status(workspace)["warnings"]
     assert warning.startswith("policy.stop.target: accuracy 0.")
     assert "is below 1; " in warning
+
+
+def test_people_may_skip_all_that_the_drawer_leaves(tmp_path: Path) -> None:
+    workspace = begin(
+        tmp_path / "w",
+        "dataset.limit=120",
+        "loop.initial=100",
+        "loop.query_size=5",
+        "label.labeler=files",
+        "label.noise=0",
+        "policy.metric=accuracy",
+        "policy.false_start.expected={100: 1.0}",
+    )
+    classes = files.read_json(workspace.pool / "pool.json")["classes"]
+    while (step := loop.next_step(workspace)) is not None and (step.round, step.name) != (1, "train"):
+        if step.name == "label":
+            folder = workspace.round_dir(step.round)
+            given = [
+                f"{id_},{classes[0]},done" if step.round == 0 else f"{id_},,skipped"
+                for id_ in unpaid(workspace, step.round)
+            ]
+            (folder / "labels.csv").write_text("id,label,status\n" + "\n".join(given) + "\n")
+        loop.run(workspace, step)
+    assert 0 < files.count_rows(workspace.round_dir(1) / "labels.parquet") < 100
