@@ -329,7 +329,8 @@ def share_start(run: Run, arm: Arm, seed: int, workspace: Workspace) -> None:
     # The bill comes last: a folder without one is what a copy that was cut short left.
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("cost.json"))
-    book, taken = files.read_json(source / "cost.json"), stages.ROUND_STAGES
+    book = files.read_json(source / "cost.json")
+    taken = tuple(stage for stage in stages.ROUND_STAGES if stage.name in book["stages"])
     if load_config(workspace).select.strategy == "random":
         plan = files.read_json(target / "plan.json")
         plan["infer_scope"] = {"value": "none", "reason": "select.strategy = random needs no scores"}

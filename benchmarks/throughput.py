@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks import harness
-from tasks.config import TrainConfig
+from tasks.config_train import TrainConfig
 from tasks.infer.scoring import score_items
 from tasks.models import ceal_cnn, device, resnet18
 from tasks.models.view import View

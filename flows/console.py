@@ -76,13 +76,16 @@ def listener() -> Bar | Lines:
 def rounds_table(status: dict[str, Any]) -> Table:
     """The rounds so far with labels, accuracy, money and device-hours."""
     table = Table(title=f"{status['name']}: {status['state']}")
-    for column in ("round", "labels", "accuracy", "items scored", f"money ({status['currency']})", "device-hours"):
+    targets = any(outcome["target_accuracy"] is not None for outcome in status["rounds"])
+    accuracies = ("proxy", "target") if targets else ("accuracy",)
+    for column in ("round", "labels", *accuracies, "items scored", f"money ({status['currency']})", "device-hours"):
         table.add_column(column, justify="right")
     for outcome in status["rounds"]:
         table.add_row(
             f"{outcome['round']:03d}{', then anew' if outcome['restarted'] else ''}",
             _labels(outcome["labels"], outcome["bought"]),
             f"{outcome['accuracy']:.4f}",
+            *([_number(outcome["target_accuracy"], 4)] if targets else []),
             str(outcome["items_scored"]),
             f"{outcome['money']:.2f}",
             f"{outcome['device_hours']:.4f}",

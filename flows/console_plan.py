@@ -77,8 +77,7 @@ def _add_columns(table: Table, *names: str) -> None:
 
 
 def _units(row: Row) -> list[str]:
-    work = row.work
-    counts = (row.labels, work.record_epochs, work.items_scored, row.passes)
+    counts = (row.labels, row.record_epochs, row.work.items_scored, row.passes)
     return [*(f"{count:,}" for count in counts), f"{row.wall_hours:.3f}"]
 
 

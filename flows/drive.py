@@ -13,7 +13,7 @@ from tasks.drawer import unpaid
 from tasks.errors import AnswerError, ConfigError, WaitingForLabels, WorkspaceError
 from tasks.label import answers as answer_files
 from tasks.label.run import waiting
-from tasks.rounds import Workspace, goes_on, load_config, stored_config
+from tasks.rounds import Workspace, goes_on, load_config, stored_config, trains_target
 
 
 def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[str, ...]) -> None:
@@ -110,6 +110,8 @@ def single_stage(workspace: Workspace, name: str, round_: int | None) -> str:
         raise ConfigError(f"stage {name} needs --round, such as --round 002")
     if name == stages.INFER.name and not goes_on(workspace, round_):
         raise ConfigError(f"stage infer of round {round_:03d}: the loop did not go on after it, so nothing is scored")
+    if name == stages.TARGET.name and not trains_target(workspace, round_):
+        raise ConfigError(f"stage target of round {round_:03d}: no target is trained on its labels (decision.json)")
     with progress.shown_by(_listener()):
         ran = stages.run(workspace, stages.BY_NAME[name], round_)
     other = stages.differing(workspace, stages.BY_NAME[name], round_)
@@ -168,6 +170,7 @@ def _warm_up(config: Config) -> None:
     import torch._dynamo  # noqa: F401 - torch's optimisers import it at their first step, for seconds
 
     import tasks.infer.run
+    import tasks.target.run
     import tasks.train.run  # noqa: F401
 
     if config.record.dvc:

@@ -33,7 +33,7 @@ from tasks.status import unreached
 AWAITING = "AwaitingLabels"
 
 #: Stages that occupy a device.
-_ON_DEVICE = {"train", "infer"}
+_ON_DEVICE = {"train", "target", "infer"}
 
 
 def _worth_another_try(_task: Any, _run: Any, state: State) -> bool:
@@ -75,7 +75,7 @@ def open_round(workspace: str, conf: str | None = None, overrides: list[str] | N
 
 @flow(flow_run_name="close_round {workspace}", persist_result=False)
 def close_round(workspace: str) -> State[Any]:
-    """The second half of a round: labels, TRAIN, decision, INFER."""
+    """The second half of a round: labels, TRAIN, decision, TARGET where one is due, INFER."""
     return _advance(
         workspace,
         None,

@@ -1,18 +1,25 @@
 """What can be known to be impossible before anything is decoded, written or spent."""
 
 import math
+import re
 from collections.abc import Iterator
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tasks import registry
 from tasks.config import Config, leaking_validation, short_budget
+from tasks.config_train import TrainConfig
 from tasks.datasets.source import UNKNOWN, Source
 from tasks.errors import ConfigError
 from tasks.policy import ahead
 from tasks.policy.query_size import choice as query_size
 from tasks.policy.situation import Situation
 from tasks.policy.stop import bounds
+
+if TYPE_CHECKING:
+    from torch import nn
 
 #: Of loops that are longer, no more rounds than these are looked at beforehand.
 _ROUNDS = 1000
@@ -24,15 +31,16 @@ def feasible(config: Config, source: Source) -> None:
     Raises:
         ConfigError: more labels asked for than there are, a budget that does not pay for a schedule's first ones, an
             oracle that does not know them, a confusion matrix of another size, a device that is not here, a model that
-            does not take the items, more candidates than items or fewer than a query, or several passes of a model
-            without dropout.
+            does not take the items, more candidates than items or fewer than a query, several passes of a model without
+            dropout, or a target at a number of labels with which no round ends.
     """
     _enough_items(config, len(source.pool.ids))
     _schedule_begins(config, len(source.pool.ids))
     _oracle_knows(config, source)
     _confusion_fits(config, len(source.classes))
     _scope_fits(config, len(source.pool.ids))
-    _model_fits(config, source)
+    _target_is_reached(config, len(source.pool.ids))
+    _models_fit(config, source)
 
 
 def _enough_items(config: Config, items: int) -> None:
@@ -120,26 +128,66 @@ def _scope_suffices(config: Config, wanted: int) -> None:
             )
 
 
-def _model_fits(config: Config, source: Source) -> None:
+def _target_is_reached(config: Config, items: int) -> None:
+    """Refuse proxy.target.at where it is known, or out of the question, that a round ends with so many labels."""
+    budgets = () if config.proxy is None else config.proxy.target.at
+    most = items if config.loop.max_labels is None else min(items, config.loop.max_labels)
+    known = config.policy.query_size != "cost_optimal"
+    ends = list(accumulate(_query_sizes(config, items))) if budgets and known else []
+    for budget in budgets:
+        # Of a very long loop only the first rounds are looked at.
+        if (budget in ends or not known or (len(ends) == _ROUNDS and budget > ends[-1])) and budget <= most:
+            continue
+        near = (
+            f"the nearest is {min(ends, key=lambda end: abs(end - budget))}" if ends else f"at most {most} are bought"
+        )
+        raise ConfigError(f"proxy.target.at: unknown budget {budget}: no round ends with so many labels; {near}")
+
+
+def _models_fit(config: Config, source: Source) -> None:
+    from tasks.infer.dropout import has_dropout
+    from tasks.models.view import shape_at
+
+    if config.proxy is None:
+        model = _fitting(config, "train", config.train, source, source.shape)
+    else:
+        shape = shape_at(source.shape, config.proxy.data.image_size)
+        _fitting(config, "train", config.train, source, source.shape)
+        model = _fitting(config, "proxy.train", config.proxy.train, source, shape)
+    if max(config.infer.passes, config.infer.first_passes or 1) > 1 and not has_dropout(model):
+        block = "train" if config.proxy is None else "proxy.train"
+        raise ConfigError(
+            f"infer.passes: the model {config.selecting.model} has no dropout, so its passes would all be equal; set "
+            f"infer.passes=1, choose a model with dropout (ceal_cnn, vgg11_bn), or use an ensemble ({block}.members)"
+        )
+
+
+def _fitting(config: Config, block: str, train: TrainConfig, source: Source, shape: tuple[int, ...]) -> "nn.Module":
+    """The model of a block on the meta device, once it has proved to take items of a shape, and their batches.
+
+    Raises:
+        ConfigError: it does not; the block is named.
+    """
     import torch
 
     from tasks.datasets.images import check_augment
-    from tasks.infer.dropout import has_dropout
     from tasks.models import device
+    from tasks.models.building import build
     from tasks.models.view import View
     from tasks.train.fit import check_batches
 
     channels = (0.0,) * source.shape[0], (1.0,) * source.shape[0]
-    View(device.resolve(config.device), *channels, config.train.precision).autocast()
-    # On the meta device a model has shapes, but no numbers.
-    with torch.device("meta"):
-        model = registry.resolve(registry.MODELS, config.train.model)(source.shape, len(source.classes))
     first = next(_query_sizes(config, len(source.pool.ids)))
-    held_back = math.ceil(first * config.train.validation)
-    check_batches(model, max(first - held_back, 1), config.train.batch_size)
-    check_augment(config.train.augment, source.shape)
-    if max(config.infer.passes, config.infer.first_passes or 1) > 1 and not has_dropout(model):
-        raise ConfigError(
-            f"infer.passes: the model {config.train.model} has no dropout, so its passes would all be equal; set "
-            "infer.passes=1, choose a model with dropout (ceal_cnn, vgg11_bn), or use an ensemble (train.members)"
-        )
+    held_back = math.ceil(first * train.validation)
+    try:
+        View(device.resolve(config.device), *channels, train.precision).autocast()
+        # On the meta device a model has shapes, but no numbers.
+        with torch.device("meta"):
+            model = build(train.model, shape, len(source.classes), train.loss_prediction is not None)
+        check_batches(model, max(first - held_back, 1), train.batch_size)
+        check_augment(train.augment, shape)
+    except ConfigError as error:
+        # Those who refuse speak of the one model that most loops have.
+        text, named = re.subn(r"\btrain(?=[.:])", block, str(error))
+        raise ConfigError(text if named or block == "train" else f"{block}: {text}") from None
+    return model

@@ -13,6 +13,7 @@ from tasks import registry
 from tasks.config_base import Count, Model, Numbers, Part, Positive, Price, Ratio, Share, one_of
 from tasks.config_faults import describe
 from tasks.config_policy import PolicyConfig, RatesConfig
+from tasks.config_train import ProxyConfig, TrainConfig, filled_in
 from tasks.errors import ConfigError
 
 #: The probability from which on it is refused that a model has been trained on an item of a later validation.
@@ -53,11 +54,28 @@ class SelectConfig(Model):
 
     #: class_balanced reads the true classes of the whole pool: for simulation only.
     initial: Annotated[str, one_of(registry.INITIAL_POOLS)] = "random"
-    strategy: Annotated[str, one_of(registry.STRATEGIES)] = "top_k"
+    strategy: Annotated[str, one_of(registry.ALL_STRATEGIES)] = "top_k"
     #: Rounds since an item's value was computed beyond which it only fills up what fresher ones leave; null: no bound.
     max_age: Annotated[int, Field(ge=0)] | None = 0
     #: Coldness of power, softmax and softrank: 0 would be random, infinity top-k.
     beta: Positive = 1.0
+    #: Parquet file of `id` and `features` from elsewhere, by which typiclust and max_herding go; null: by the pixels.
+    features: str | None = None
+    #: Folder of a loop, or a table of ids in the order in which they were selected, whose selection `recorded` repeats.
+    recorded: str | None = None
+
+    @model_validator(mode="after")
+    def _recording_is_named(self) -> "SelectConfig":
+        repeats = [self.initial == "recorded", self.strategy == "recorded"]
+        if any(repeats) and not all(repeats):
+            raise ValueError("initial and strategy repeat one selection; set both to recorded, or neither")
+        if all(repeats) != (self.recorded is not None):
+            raise ValueError(
+                "recorded names a selection, and initial=recorded with strategy=recorded repeat it; set all three"
+            )
+        if self.features is not None and self.initial not in registry.COLD_STARTS:
+            raise ValueError(f"features are for initial={' and '.join(sorted(registry.COLD_STARTS))}; leave them out")
+        return self
 
 
 class LabelConfig(Model):
@@ -86,52 +104,6 @@ class LabelConfig(Model):
         return self
 
 
-class AugmentConfig(Model):
-    """Random changes of training images, drawn anew in each epoch."""
-
-    flip: bool = False
-    #: Pixels of reflected padding from which a crop of the original size is taken.
-    crop: Annotated[int, Field(ge=0)] = 0
-    #: Half-widths of the ranges of the additive brightness and the multiplicative contrast changes.
-    brightness: Share = 0.0
-    contrast: Share = 0.0
-
-
-class TrainConfig(Model):
-    """The model and how it learns."""
-
-    model: Annotated[str, one_of(registry.MODELS)] = "ceal_cnn"
-    epochs: Count = 20
-    batch_size: Count = 64
-    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
-    lr: Positive = 1e-3
-    momentum: Share = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
-    #: For `step`: the learning rate is multiplied by step_factor at each of these shares of the epochs.
-    step_at: Annotated[tuple[Share, ...], Field(strict=False)] = (0.8,)
-    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
-    label_smoothing: Share = 0.0
-    augment: AugmentConfig = AugmentConfig()
-    #: Share of the labelled (and paid) items held back to stop early; 0 trains on all of them.
-    validation: Share = 0.0
-    #: Epochs without a better validation loss before training stops; needs validation > 0.
-    patience: Count | None = None
-    #: Models of a deep ensemble, each from its own random weights; together they are the round's model.
-    members: Annotated[int, Field(ge=1, le=100)] = 1
-    #: Trainings from other seeds; the metrics are their means, and only the first, or the best validated, scores.
-    repeats: Annotated[int, Field(ge=1, le=100)] = 1
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    channels_last: bool = True
-    compile: bool = False
-
-    @model_validator(mode="after")
-    def _patience_has_validation(self) -> "TrainConfig":
-        if self.patience is not None and not self.validation:
-            raise ValueError("patience needs a validation share above 0")
-        return self
-
-
 class CandidatesConfig(Model):
     """Candidates drawn by their cached values: weights exp(value^power / temperature)."""
 
@@ -148,6 +120,14 @@ class CandidatesConfig(Model):
     explore: Part = 0.1
     #: Added to a value, on its scale, for each round since it was computed; below 0 old values count for less.
     stale_bonus: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
+
+
+class SubsetConfig(Model):
+    """Items drawn uniformly, anew in each round, whatever is known of them."""
+
+    #: How many, or which share of the unlabelled items; one of the two.
+    size: Count | None = None
+    ratio: Ratio | None = None
 
 
 class TopConfig(Model):
@@ -188,15 +168,16 @@ class PruneConfig(Model):
 class InferConfig(Model):
     """How the pool is scored."""
 
-    acquisition: Annotated[str, one_of({**registry.ACQUISITIONS, **registry.SAMPLED_ACQUISITIONS})] = "entropy"
+    acquisition: Annotated[str, one_of(registry.ALL_ACQUISITIONS)] = "entropy"
     #: Forward passes per item with dropout left on; 1 is one pass without.
     passes: Annotated[int, Field(ge=1, le=10**5)] = 1
     #: Instead of passes in the first, full pass of a loop whose later ones are not full: it orders the whole pool for
     #: all later candidates, but chooses one batch only, that of round 001.
     first_passes: Annotated[int, Field(ge=1, le=10**5)] | None = None
     batch_size: Count = 512
-    #: Which items are scored; each scope narrows what the one before leaves. The first pass is always full.
+    #: Which items are scored; each scope narrows what the one before leaves. The first pass is full, but for subset.
     scope: Annotated[tuple[Annotated[str, one_of(registry.SCOPES)], ...], Field(strict=False, min_length=1)] = ("full",)
+    subset: SubsetConfig = SubsetConfig()
     candidates: CandidatesConfig = CandidatesConfig()
     top: TopConfig = TopConfig()
     every: EveryConfig = EveryConfig()
@@ -211,7 +192,7 @@ class InferConfig(Model):
             raise ValueError(
                 "first_passes is for loops whose later passes are not full; set infer.scope, or leave it out"
             )
-        for name, settings in (("candidates", self.candidates), ("top", self.top)):
+        for name, settings in (("subset", self.subset), ("candidates", self.candidates), ("top", self.top)):
             if name in self.scope and (settings.size is None) == (settings.ratio is None):
                 raise ValueError(f"scope {name} needs one of {name}.size and {name}.ratio")
         return self
@@ -327,7 +308,10 @@ class Config(Model):
     loop: LoopConfig = LoopConfig()
     select: SelectConfig = SelectConfig()
     label: LabelConfig = LabelConfig()
+    #: The model that the loop is for.
     train: TrainConfig = TrainConfig()
+    #: null: the model that the loop is for selects itself.
+    proxy: ProxyConfig | None = None
     infer: InferConfig = InferConfig()
     policy: PolicyConfig = PolicyConfig()
     record: RecordConfig = RecordConfig()
@@ -344,14 +328,53 @@ class Config(Model):
                 return {**values, "policy": policy}
         return values
 
+    @property
+    def selecting(self) -> TrainConfig:
+        """How the model learns that is trained in every round and scores the pool: the proxy, if there is one."""
+        return self.train if self.proxy is None else self.proxy.train
+
+    @model_validator(mode="before")
+    @classmethod
+    def _proxy_is_like_the_target_but_for_what_it_sets(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("proxy") is None:
+            return values
+        train = TrainConfig().model_dump(mode="json") | dict(values.get("train") or {})
+        return {**values, "proxy": filled_in(train, values["proxy"])}
+
+    @model_validator(mode="after")
+    def _rates_know_the_target(self) -> "Config":
+        rates = self.rates
+        if rates is None:
+            return self
+        known = [rates.target_record_epoch is not None, rates.target_forward_pass is not None]
+        if self.proxy is not None and not all(known):
+            raise ValueError(
+                "rates: record_epoch and forward_pass are the proxy's; set target_record_epoch and target_forward_pass "
+                "as well, or leave rates out to have them measured"
+            )
+        if self.proxy is None and any(known):
+            raise ValueError("rates: there is no proxy, so there is no other target; leave rates.target_… out")
+        return self
+
     @model_validator(mode="after")
     def _enough_predictions(self) -> "Config":
         name, first = self.infer.acquisition, self.infer.first_passes
         fewest = self.infer.passes if first is None else min(self.infer.passes, first)
-        if name in registry.SAMPLED_ACQUISITIONS and fewest * self.train.members < 2:
+        if name in registry.SAMPLED_ACQUISITIONS and fewest * self.selecting.members < 2:
             raise ValueError(
                 f"infer.acquisition: {name} compares several predictions of an item; set infer.passes (dropout left "
                 "on; and infer.first_passes) or train.members (an ensemble) to 2 or more"
+            )
+        if name in registry.MODEL_ACQUISITIONS and max(self.infer.passes, first or 1, self.selecting.members) > 1:
+            raise ValueError(
+                f"infer.acquisition: {name} looks into one model in one pass; set infer.passes=1 and train.members=1, "
+                "and leave infer.first_passes out"
+            )
+        if name in registry.LOSS_PREDICTING and self.selecting.loss_prediction is None:
+            block = "train" if self.proxy is None else "proxy.train"
+            raise ValueError(
+                f"infer.acquisition: {name} needs a model that learnt to predict its loss; set "
+                f"{block}.loss_prediction={{}}"
             )
         return self
 
@@ -359,12 +382,12 @@ class Config(Model):
     def _policies_agree(self) -> "Config":
         policy = self.policy
         keys = policy.needs_metric()
-        if keys and policy.metric == "validation_accuracy" and not self.train.validation:
+        if keys and policy.metric == "validation_accuracy" and not self.selecting.validation:
             raise ValueError(
                 f"{keys[0]}: goes by the validation accuracy, and nothing is held back for it; set train.validation "
                 "to a share of the labels, or policy.metric=accuracy to give the held-out set a say"
             )
-        if policy.retrain != "scratch" and self.train.repeats > 1:
+        if policy.retrain != "scratch" and self.selecting.repeats > 1:
             raise ValueError(
                 f"policy.retrain: {policy.retrain} goes on from one model, and train.repeats trains several; set "
                 "policy.retrain=scratch or train.repeats=1"
@@ -450,7 +473,7 @@ def leaking_validation(config: Config, first: int, key: str) -> str | None:
     If all of the ``first`` labels that ``key`` asks for fell on the side of validation, one of them would be trained on
     all the same (``held_back`` in tasks/train/examples.py), and be held back again as soon as there are others.
     """
-    share, mode = config.train.validation, config.policy.retrain
+    share, mode = config.selecting.validation, config.policy.retrain
     if mode == "scratch" or not share or (chance := share**first) <= LEAK:
         return None
     needed = math.ceil(math.log(LEAK) / math.log(share))

@@ -340,6 +340,9 @@ class RatesConfig(Model):
     forward_pass: Amount
     #: Seconds of a stage besides.
     stage: Price = 0.0
+    #: The same of the target, where a proxy selects: the ones above are then the proxy's.
+    target_record_epoch: Amount | None = None
+    target_forward_pass: Amount | None = None
 
 
 def settings_of(policy: PolicyConfig, mode: str) -> dict[str, Any]:

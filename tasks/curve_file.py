@@ -25,6 +25,8 @@ _OWN = (
     "record_epochs",
     "items_scored",
     "forward_passes",
+    "selection_seconds",
+    "target_accuracy",
 )
 _MEASURED = tuple(field.name for field in fields(Measured))
 

@@ -27,6 +27,28 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How far two models agree on what to label next; None where that is not defined."""
+
+    spearman: float | None = None
+    pearson: float | None = None
+    #: Share of the items that one model would take which the other would take too.
+    overlap: float | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The model that a proxy selects for, trained on a round's labels."""
+
+    #: On the held-out set.
+    accuracy: float
+    nll: float
+    #: With the proxy, and with another target of its kind.
+    proxy: Agreement = Agreement()
+    ceiling: Agreement = Agreement()
+
+
+@dataclass(frozen=True)
 class Outcome:
     """One trained round; sums run from round 000 to this one."""
 
@@ -71,9 +93,16 @@ class Outcome:
     candidates: int | None = None
     #: What the policies measured after the training; None where there was nothing to compare with.
     measured: Measured = Measured()
+    #: Wall seconds so far of SELECT, TRAIN and INFER: of the model that selects, whatever it selects for.
+    selection_seconds: float = 0.0
+    #: None where the model that selects is the one that the loop is for, or no other was trained on these labels.
+    target_accuracy: float | None = None
+    target: Target | None = None
 
 
 _METRICS = ("labels", "accuracy", "nll", "ece")
+#: The stages of the model that selects.
+_SELECTING = ("select", "train", "infer")
 
 
 @dataclass
@@ -87,6 +116,7 @@ class _Sums:
     record_epochs: int = 0
     items_scored: int = 0
     forward_passes: int = 0
+    selection_s: float = 0.0
 
     def add(self, used: dict[str, Any]) -> None:
         self.device_s += sum(used["device_s"].values())
@@ -107,6 +137,8 @@ def history(workspace: Workspace) -> list[Outcome]:
         sums.bill += bill.of_round(stages)
         for used in ledger.all_used(stages):
             sums.add(used)
+        for used in ledger.all_used({name: entry for name, entry in stages.items() if name in _SELECTING}):
+            sums.selection_s += used["wall_s"]
         made = decision(workspace, number)
         if "train" in stages:
             outcomes.append(_outcome(workspace, number, attempt, stages, sums, made or {}))
@@ -131,6 +163,7 @@ def _outcome(
     folder = workspace.round_dir(number)
     metrics = files.read_object(folder / "metrics.json", *_METRICS)
     losses = metrics.get("losses") or {}
+    target = _target(folder) if "target" in stages else None
     return Outcome(
         round=number,
         labels=metrics["labels"],
@@ -157,7 +190,20 @@ def _outcome(
         last_loss=losses.get("last"),
         candidates=_candidates(folder),
         measured=Measured(**made.get("measured", {})),
+        selection_seconds=round(sums.selection_s, 4),
+        target_accuracy=None if target is None else target.accuracy,
+        target=target,
     )
+
+
+def _target(folder: Path) -> Target:
+    metrics = files.read_object(folder / "target" / "metrics.json", "accuracy", "nll", "agreement")
+    compared = metrics["agreement"]
+    return Target(metrics["accuracy"], metrics["nll"], _agreement(compared), _agreement(compared["ceiling"] or {}))
+
+
+def _agreement(told: dict[str, Any]) -> Agreement:
+    return Agreement(**{name: told.get(name) for name in ("spearman", "pearson", "overlap")})
 
 
 def _candidates(folder: Path) -> int | None:

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks import curve_file, stages
-from tasks.rounds import Workspace, decision, goes_on, is_followed, load_config, rounds, sync_rounds_file
+from tasks.rounds import Workspace, decision, is_followed, load_config, rounds, sync_rounds_file
 
-StepName = Literal["pool", "plan", "select", "label", "train", "decide", "infer"]
+StepName = Literal["pool", "plan", "select", "label", "train", "decide", "target", "infer"]
+
+_BEFORE_DECISION = (stages.SELECT, stages.LABEL, stages.TRAIN)
+_AFTER_DECISION = (stages.TARGET, stages.INFER)
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,14 @@ def next_step(workspace: Workspace) -> Step | None:
 
 
 def _within(workspace: Workspace, round_: int) -> Step | None:
-    for stage in (stages.SELECT, stages.LABEL, stages.TRAIN):
+    for stage in _BEFORE_DECISION:
         if not stages.is_done(workspace, stage, round_):
             return Step(stage.name, round_)  # type: ignore[arg-type]
     if decision(workspace, round_) is None:
         return Step("decide", round_)
-    if goes_on(workspace, round_) and not stages.is_done(workspace, stages.INFER, round_):
-        return Step("infer", round_)
+    for stage in stages.wanted(workspace, round_):
+        if stage in _AFTER_DECISION and not stages.is_done(workspace, stage, round_):
+            return Step(stage.name, round_)  # type: ignore[arg-type]
     return None
 
 
@@ -60,7 +64,7 @@ def run(workspace: Workspace, step: Step) -> None:
     else:
         stages.run(workspace, stages.BY_NAME[step.name], step.round)
     sync_rounds_file(workspace)
-    if step.name in ("decide", "infer"):
+    if step.name in ("decide", "target", "infer"):
         curve_file.sync(workspace)
 
 

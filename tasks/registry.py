@@ -24,16 +24,33 @@ MODELS = {
     "linear": "tasks.models.linear:build",
     "ceal_cnn": "tasks.models.ceal_cnn:build",
     "resnet18": "tasks.models.resnet18:build",
+    "resnet18_224": "tasks.models.imagenet:resnet18",
+    "resnet50_224": "tasks.models.imagenet:resnet50",
+    "preact_resnet8": "tasks.models.preact_resnet:resnet8",
+    "preact_resnet14": "tasks.models.preact_resnet:resnet14",
+    "preact_resnet20": "tasks.models.preact_resnet:resnet20",
+    "preact_resnet56": "tasks.models.preact_resnet:resnet56",
+    "preact_resnet110": "tasks.models.preact_resnet:resnet110",
+    "preact_resnet164": "tasks.models.preact_resnet:resnet164",
     "vgg11_bn": "tasks.models.vgg11_bn:build",
 }
 
 #: Models with batch normalisation, of which a batch has to hold two items.
-NORMALISED = frozenset({"resnet18", "vgg11_bn"})
+NORMALISED = frozenset(name for name in MODELS if "resnet" in name or name.endswith("_bn"))
+
+#: Models with dropout, whose passes differ if it is left on.
+WITH_DROPOUT = frozenset({"ceal_cnn", "vgg11_bn"})
 
 INITIAL_POOLS = {
     "random": "tasks.select.initial:uniform",
     "class_balanced": "tasks.select.initial:class_balanced",
+    "typiclust": "tasks.select.cold_start:typiclust",
+    "max_herding": "tasks.select.cold_start:max_herding",
+    "recorded": "tasks.select.recorded:initial",
 }
+
+#: Those that go by features of the pool before there is a model.
+COLD_STARTS = frozenset({"typiclust", "max_herding"})
 
 STRATEGIES = {
     "random": "tasks.select.uniform:select",
@@ -41,7 +58,17 @@ STRATEGIES = {
     "power": "tasks.select.stochastic:power",
     "softmax": "tasks.select.stochastic:softmax",
     "softrank": "tasks.select.stochastic:softrank",
+    "recorded": "tasks.select.recorded:select",
 }
+
+#: (candidates, what the last model made of them and of the labelled items, size) → chosen.
+FEATURE_STRATEGIES = {
+    "k_centers": "tasks.select.k_centers:select",
+    "badge": "tasks.select.badge:select",
+}
+
+#: Everything that select.strategy may be.
+ALL_STRATEGIES = {**STRATEGIES, **FEATURE_STRATEGIES}
 
 #: Of one predictive distribution: one pass, or the mean of several.
 ACQUISITIONS = {
@@ -58,7 +85,23 @@ SAMPLED_ACQUISITIONS = {
     "mean_std": "tasks.infer.disagreement:mean_std",
 }
 
+#: Of the model itself, which has to be one, in one pass: (model, batch) → scores and logits.
+MODEL_ACQUISITIONS = {
+    "learning_loss": "tasks.infer.predicted_loss:learning_loss",
+    "entropy_gradnorm": "tasks.infer.gradnorm:global_norm",
+    "entropy_gradnorm_sum": "tasks.infer.gradnorm:sum_of_norms",
+    "entropy_gradnorm_last": "tasks.infer.gradnorm:last_layer_norm",
+    "entropy_gradnorm_last_sum": "tasks.infer.gradnorm:last_layer_sum_of_norms",
+    "lplgrad": "tasks.infer.gradnorm:global_norm",
+}
+
+ALL_ACQUISITIONS = {**ACQUISITIONS, **SAMPLED_ACQUISITIONS, **MODEL_ACQUISITIONS}
+
+#: Acquisition functions that only a model trained with train.loss_prediction has.
+LOSS_PREDICTING = frozenset({"learning_loss", "lplgrad"})
+
 SCOPES = {
+    "subset": "tasks.infer.scopes.subset:narrow",
     "full": "tasks.infer.scopes.full:narrow",
     "candidates": "tasks.infer.scopes.candidates:narrow",
     "top": "tasks.infer.scopes.top:narrow",
@@ -68,7 +111,10 @@ SCOPES = {
 }
 
 #: Strategies that read no scores, so that nothing is scored for them.
-BLIND = frozenset({"random"})
+BLIND = frozenset({"random", "recorded"})
+
+#: Of these, those that are told by a file of the workspace's: (workspace, candidates, size) → chosen.
+REPEATING = frozenset({"recorded"})
 
 #: (situation, the rule's settings) → verdict; in the order in which they are asked.
 STOP_RULES = {

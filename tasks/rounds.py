@@ -91,6 +91,12 @@ def is_followed(workspace: Workspace, round_: int) -> bool:
     return _action(workspace, round_) in ("continue", "restart")
 
 
+def trains_target(workspace: Workspace, round_: int) -> bool:
+    """Whether the model that a proxy selects for is trained on the labels of this round."""
+    made = decision(workspace, round_)
+    return made is not None and made.get("target", {}).get("value") is True
+
+
 def begins_attempt(workspace: Workspace, round_: int) -> bool:
     """Whether the loop begins, or begins anew, with this round."""
     return round_ == 0 or _action(workspace, round_ - 1) == "restart"
@@ -102,20 +108,36 @@ def _action(workspace: Workspace, round_: int) -> str | None:
 
 
 def sync_rounds_file(workspace: Workspace) -> None:
-    """Write conf/rounds.yaml anew from the rounds on disk: `rounds`, and `scored` for those that went on to INFER."""
+    """Write conf/rounds.yaml anew from the rounds on disk.
+
+    `rounds`, of these `scored`, which went on to INFER, and `targets`, on whose labels a proxy's target was trained.
+    """
     entries = {f"{number:03d}": _entry(workspace, number) for number in rounds(workspace)}
     scored = {key: item for key, item in entries.items() if goes_on(workspace, int(key))}
+    targets = {key: item for key, item in entries.items() if trains_target(workspace, int(key))}
     text = "# Written by the loop; dvc.yaml makes the stages of each round from it.\n"
     # Quoted: PyYAML leaves 008 bare, and DVC, which reads YAML 1.2, would take it for the number 8.
-    text += yaml.safe_dump({"rounds": entries, "scored": scored}, sort_keys=False, default_style='"')
+    mappings = {"rounds": entries, "scored": scored, "targets": targets}
+    text += yaml.safe_dump(mappings, sort_keys=False, default_style='"')
     if not workspace.rounds_file.exists() or workspace.rounds_file.read_text(encoding="utf-8") != text:
         files.write_bytes(workspace.rounds_file, text.encode())
 
 
 def _entry(workspace: Workspace, round_: int) -> dict[str, str]:
-    # DVC has no dependency on nothing: a training from scratch names one of its other dependencies a second time.
+    # DVC has no dependency on nothing: a training from scratch names one of its other dependencies a second time,
+    # and a selection without features likewise.
     start = start_weights(workspace, round_) or workspace.pool / "pool.json"
-    return {"prev": workspace.relative(workspace.previous_dir(round_)), "start": workspace.relative(start)}
+    features = features_file(workspace, round_) or workspace.pool / "pool.json"
+    paths = {"prev": workspace.previous_dir(round_), "start": start, "features": features}
+    return {name: workspace.relative(path) for name, path in paths.items()}
+
+
+def features_file(workspace: Workspace, round_: int) -> Path | None:
+    """The features that a round's SELECT goes by, or None: it goes by scores, or by nothing."""
+    previous = workspace.previous_dir(round_)
+    path = previous / "plan.json"
+    wanted = files.read_object(path).get("infer_features") if path.exists() else None
+    return previous / "features.parquet" if isinstance(wanted, dict) and wanted.get("value") is True else None
 
 
 def start_weights(workspace: Workspace, round_: int) -> Path | None:

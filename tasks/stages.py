@@ -7,7 +7,7 @@ from pathlib import Path
 from tasks import files
 from tasks.cost import ledger
 from tasks.errors import WorkspaceError
-from tasks.rounds import Workspace, load_config, start_weights
+from tasks.rounds import Workspace, features_file, goes_on, load_config, start_weights, trains_target
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Stage:
     """One stage of a round: its files and the keys of the configuration that it reads.
 
     Paths are relative to the workspace; {round} is the round's folder, {prev} the one before it, or data/pool/start;
-    {start} are the weights that the round's training goes on from, and nothing if it begins from scratch.
+    {start} are the weights that the round's training goes on from, and nothing if it begins from scratch; {features}
+    are those that its selection goes by, and nothing if it goes by scores.
     """
 
     name: str
@@ -30,10 +31,12 @@ class Stage:
     def paths(self, workspace: Workspace, round_: int, templates: tuple[str, ...]) -> dict[str, Path]:
         """The files that ``templates`` stand for in a round, keyed by their path inside the workspace."""
         start = start_weights(workspace, round_) if "{start}" in templates else None
+        features = features_file(workspace, round_) if "{features}" in templates else None
         places = {
             "round": workspace.relative(workspace.round_dir(round_)),
             "prev": workspace.relative(workspace.previous_dir(round_)),
             "start": workspace.relative(start) if start else "",
+            "features": workspace.relative(features) if features else "",
         }
         names = [template.format(**places) for template in templates]
         return {name: workspace.root / name for name in names if name}
@@ -60,6 +63,7 @@ SELECT = Stage(
         "{round}/plan.json",
         "{prev}/unlabeled.parquet",
         "{prev}/scores.parquet",
+        "{features}",
         "data/pool/pool.json",
         "data/pool/manifest.parquet",
         "data/pool/oracle.parquet",
@@ -98,8 +102,29 @@ TRAIN = Stage(
         "{round}/history.json",
         "{round}/predictions.parquet",
     ),
-    params=("seed", "device", "dataset", "train"),
+    params=("seed", "device", "dataset", "train", "proxy"),
     metrics=("{round}/metrics.json",),
+)
+
+TARGET = Stage(
+    name="target",
+    deps=(
+        "{round}/labeled.parquet",
+        "{round}/unlabeled.parquet",
+        "{round}/model.safetensors",
+        "{round}/model.json",
+        "data/pool/pool.json",
+        "data/pool/manifest.parquet",
+        "data/pool/test.parquet",
+    ),
+    outs=(
+        "{round}/target/model.safetensors",
+        "{round}/target/model.json",
+        "{round}/target/history.json",
+        "{round}/target/predictions.parquet",
+    ),
+    params=("seed", "device", "dataset", "train", "proxy", "infer"),
+    metrics=("{round}/target/metrics.json",),
 )
 
 INFER = Stage(
@@ -113,12 +138,12 @@ INFER = Stage(
         "data/pool/pool.json",
         "data/pool/manifest.parquet",
     ),
-    outs=("{round}/scores.parquet",),
+    outs=("{round}/scores.parquet", "{round}/features.parquet"),
     params=("seed", "device", "dataset", "infer"),
 )
 
-#: In the order in which a round runs them; the decision stands between TRAIN and INFER.
-ROUND_STAGES = (SELECT, LABEL, TRAIN, INFER)
+#: In the order in which a round runs them; the decision stands between TRAIN and TARGET, and says which follow.
+ROUND_STAGES = (SELECT, LABEL, TRAIN, TARGET, INFER)
 BY_NAME = {stage.name: stage for stage in (POOL, *ROUND_STAGES)}
 
 
@@ -137,7 +162,13 @@ def input_digests(workspace: Workspace, stage: Stage, round_: int) -> dict[str, 
         digests[name] = files.digest(path)
     # As stored, not as parsed: a key that a later release adds, with its default, changes nothing for a loop that runs.
     settings = files.read_object(workspace.loop_file, "config")["config"]
-    return digests | {"config": files.digest_value({key: settings.get(key) for key in stage.params})}
+    return digests | {"config": files.digest_value({key: settings[key] for key in stage.params if key in settings})}
+
+
+def wanted(workspace: Workspace, round_: int) -> tuple[Stage, ...]:
+    """The stages of a round that has been decided on, in their order."""
+    left_out = {TARGET: not trains_target(workspace, round_), INFER: not goes_on(workspace, round_)}
+    return tuple(stage for stage in ROUND_STAGES if not left_out.get(stage))
 
 
 def is_done(workspace: Workspace, stage: Stage, round_: int) -> bool:

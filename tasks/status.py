@@ -32,6 +32,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "labels": last.labels if last else 0,
         "bought": last.bought if last else 0,
         "accuracy": last.accuracy if last else None,
+        "target_accuracy": last.target_accuracy if last else None,
         "money": last.money if last else 0.0,
         "currency": config.prices.currency,
         "bill": asdict(last.bill) if last else None,
@@ -64,7 +65,7 @@ def _situation(workspace: Workspace, labeler: str) -> tuple[str, str | None, str
     step = loop.next_step(workspace)
     if step is None:
         return "finished", None, "frugal ui"
-    if labeler != "files" or step.name in ("select", "train", "decide", "infer"):
+    if labeler != "files" or step.name in ("select", "train", "decide", "target", "infer"):
         return "interrupted", None, "frugal run"
     if step.name != "label":
         return "ready", None, "frugal open"

@@ -6,6 +6,9 @@ from pathlib import Path
 
 # Before torch is loaded: waiting threads that spin would slow down everything else on a small machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Where the tests run in several processes, each has a core of its own.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings

@@ -8,7 +8,8 @@ import pyarrow as pa
 import torch
 
 from tasks import files, stages
-from tasks.config import TrainConfig, parse
+from tasks.config import parse
+from tasks.config_train import TrainConfig
 from tasks.cost.ledger import Usage
 from tasks.datasets import run as pool_stage
 from tasks.models.view import View

@@ -28,17 +28,19 @@ def make_workspace(directory: Path) -> Workspace:
     return workspace
 
 
-def add_round(workspace: Workspace, round_: int, last: bool = False, **plan: Any) -> None:
+def add_round(workspace: Workspace, round_: int, last: bool = False, target: bool = False, **plan: Any) -> None:
     """Write every file of a finished round; a last round has neither scores nor a successor."""
     folder = workspace.round_dir(round_)
+    decision = {"action": "stop" if last else "continue", "reason": "test", "policy": "test", "numbers": {}}
+    if target:
+        decision["target"] = {"value": True, "reason": "test"}
+    files.write_json(folder / "decision.json", decision)
     files.write_json(folder / "plan.json", {"round": round_, "query_size": 20, "strategy": "top_k"} | plan)
-    for stage in stages.ROUND_STAGES if not last else stages.ROUND_STAGES[:-1]:
+    for stage in stages.wanted(workspace, round_):
         _write_outputs(workspace, stage, round_)
         inputs = stages.input_digests(workspace, stage, round_)
         ledger.write_entry(folder, stage.name, ledger.Usage(), config.parse(CONFIG, "test").prices, inputs, {})
     files.write_json(folder / "metrics.json", {"accuracy": 0.5 + round_ / 10, "nll": 1.0})
-    decision = {"action": "stop" if last else "continue", "reason": "test", "policy": "test", "numbers": {}}
-    files.write_json(folder / "decision.json", decision)
     sync_rounds_file(workspace)
 
 

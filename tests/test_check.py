@@ -103,3 +103,65 @@ def test_a_schedule_whose_first_labels_may_all_be_held_back_is_refused_where_mod
         check(train=train, policy=policy | {"retrain": "warm"})
     check(train=train, policy=policy)
     check(train=train, policy=policy | {"retrain": "warm", "schedule": {"shares": [0.4]}})
+
+
+def proxy(**settings: Any) -> dict[str, Any]:
+    return {"train": {"model": "linear"}} | settings
+
+
+def test_a_loop_with_a_proxy_that_fits_is_accepted() -> None:
+    check(proxy=proxy(data={"image_size": 4}, target={"at": [10, 20]}))
+
+
+@pytest.mark.parametrize(
+    ("policy", "budget", "nearest"),
+    [
+        ({}, 14, "the nearest is 15"),
+        ({}, 25, "the nearest is 20"),
+        ({}, 61, "the nearest is 20"),
+        ({"query_size": "schedule", "schedule": {"shares": [0.5]}}, 20, "the nearest is 30"),
+        ({"query_size": "geometric"}, 11, "the nearest is 10"),
+        ({"query_size": "cost_optimal", "metric": "accuracy", "cost_optimal": {"target": 0.9}}, 61, "at most 60 are"),
+    ],
+)
+def test_targets_at_labels_with_which_no_round_ends_are_refused(
+    policy: dict[str, Any], budget: int, nearest: str
+) -> None:
+    message = rf"proxy\.target\.at: unknown budget {budget}: no round ends with so many labels; {nearest}"
+    with pytest.raises(ConfigError, match=message):
+        check(proxy=proxy(target={"at": [budget]}), policy=policy)
+
+
+def test_a_query_size_that_nobody_knows_yet_may_meet_any_budget() -> None:
+    policy = {"query_size": "cost_optimal", "metric": "accuracy", "cost_optimal": {"target": 0.9}}
+    check(proxy=proxy(target={"at": [33]}), policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data": {"image_size": 9}}, r"^proxy\.data\.image_size: 9 is more than the 8 pixels"),
+        ({"train": {"model": "ceal_cnn"}, "data": {"image_size": 3}}, r"^proxy\.train: .*ceal_cnn"),
+        ({"train": {"model": "resnet18", "batch_size": 1}}, r"^proxy\.train: the model .* set proxy\.train\.batch_size"),
+        ({"train": {"augment": {"crop": 4}}, "data": {"image_size": 4}}, r"^proxy\.train\.augment\.crop: 4 pixels"),
+        ({"train": {"model": "linear", "loss_prediction": {}}}, r"^proxy\.train\.loss_prediction: the model linear"),
+    ],
+)
+def test_a_proxy_that_does_not_take_the_items_is_refused_by_its_own_key(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check(proxy=proxy(**settings))
+
+
+def test_the_target_has_to_take_the_items_too() -> None:
+    with pytest.raises(ConfigError, match=r"^train: the model has batch normalisation"):
+        check(train={"model": "resnet18", "batch_size": 1}, proxy={"train": {"model": "linear", "batch_size": 8}})
+    with pytest.raises(ConfigError, match=r"^train\.augment\.crop: 8 pixels"):
+        check(train={"augment": {"crop": 8}}, proxy=proxy())
+
+
+def test_it_is_the_proxy_that_needs_dropout() -> None:
+    check(infer={"passes": 4}, train={"model": "linear"}, proxy={"train": {"model": "ceal_cnn"}})
+    with pytest.raises(ConfigError, match=r"linear has no dropout.*proxy\.train\.members"):
+        check(infer={"passes": 4}, proxy=proxy())

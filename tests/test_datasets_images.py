@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tasks.config import AugmentConfig
+from tasks.config_train import AugmentConfig
 from tasks.datasets.images import augment, check_augment, normalise
 from tasks.errors import ConfigError
 

@@ -29,7 +29,18 @@ def test_every_key_is_documented(key: str) -> None:
     assert re.search(rf"`{re.escape(key)}[`.]", CONFIGURATION)
 
 
-@pytest.mark.parametrize("table", ["DATASETS", "MODELS", "INITIAL_POOLS", "STRATEGIES", "ACQUISITIONS", "LABELERS"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "DATASETS",
+        "MODELS",
+        "INITIAL_POOLS",
+        "ALL_STRATEGIES",
+        "ALL_ACQUISITIONS",
+        "SCOPES",
+        "LABELERS",
+    ],
+)
 def test_every_registered_name_is_documented_and_can_be_imported(table: str) -> None:
     for name in getattr(registry, table):
         assert f"`{name}`" in CONFIGURATION

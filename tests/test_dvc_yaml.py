@@ -63,12 +63,12 @@ def expected(workspace: Workspace, stage: stages.Stage, round_: int) -> dict[str
     }
 
 
-def test_two_rounds_of_which_one_was_scored(workspace: Workspace) -> None:
+def test_two_rounds_of_which_one_was_scored_and_one_had_a_target(workspace: Workspace) -> None:
     add_round(workspace, 0)
-    add_round(workspace, 1, last=True)
+    add_round(workspace, 1, last=True, target=True)
     wanted = {"pool": expected(workspace, stages.POOL, 0)}
     for stage in stages.ROUND_STAGES:
-        for round_ in (0,) if stage is stages.INFER else (0, 1):
+        for round_ in {stages.INFER: (0,), stages.TARGET: (1,)}.get(stage, (0, 1)):
             wanted[f"{stage.name}@{round_:03d}"] = expected(workspace, stage, round_)
     assert resolved(workspace) == wanted
 
@@ -84,6 +84,7 @@ def test_round_that_goes_on_from_weights_depends_on_them_and_one_from_scratch_do
     assert rounds_mapping(workspace)["rounds"]["001"] == {
         "prev": "data/rounds/000",
         "start": "data/rounds/000/model.safetensors",
+        "features": "data/pool/pool.json",
     }
 
 

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import loop, registry
+from tasks import files, loop, registry
 from tasks.config import Config, parse
 from tasks.config_policy import BudgetRule
 from tasks.cost import forecast, ledger, scored
@@ -42,6 +42,8 @@ TINY: dict[str, Any] = {
     "prices": PRICES,
 }
 NET = {"model": "ceal_cnn", "epochs": 1, "batch_size": 16}
+#: A proxy of 4 x 4 pixels.
+SMALL = {"train": NET | {"members": 1, "repeats": 1}, "data": {"image_size": 4}}
 CANDIDATES = {"scope": ["candidates"], "candidates": {"ratio": 0.3}}
 
 
@@ -66,7 +68,9 @@ def billed(workspace: Workspace) -> list[tuple[int, ...]]:
         used = {name: made["used"] for name, made in ledger.ledger(workspace.round_dir(number))["stages"].items()}
         infer = used.get("infer", {"items_scored": 0, "forward_passes": 0})
         train = used["train"]
+        target = used.get("target", {"record_epochs": 0, "forward_passes": 0})
         units = (train["record_epochs"], train["forward_passes"], infer["items_scored"], infer["forward_passes"])
+        units += (target["record_epochs"], target["forward_passes"])
         found.append((used["label"]["labels"], *units, len(used)))
     return found
 
@@ -78,6 +82,8 @@ def counted(work: forecast.Work) -> tuple[int, ...]:
         work.train_passes,
         work.items_scored,
         work.infer_passes,
+        work.target_record_epochs,
+        work.target_passes,
         work.stages,
     )
 
@@ -104,6 +110,19 @@ def counted(work: forecast.Work) -> tuple[int, ...]:
         {"train": TINY["train"] | {"repeats": 2}},
         {"infer": {"scope": ["prune", "candidates"], "candidates": {"size": 5}}},
         {"policy": {"stop": {"all": {"stable_predictions": {"patience": 9}}}, "stop_set": 25}},
+        {"train": NET, "proxy": SMALL | {"target": {"every": 2, "at": [8]}}},
+        {
+            "loop": {"rounds": 3, "initial": 20, "query_size": 20},
+            "train": NET | {"members": 2, "repeats": 2},
+            "proxy": SMALL | {"ceiling": True, "agreement": 25, "target": {"every": 1}},
+            "infer": {"passes": 2, "acquisition": "bald"},
+            "policy": {"retrain": "warm", "warm": {"epochs": 1}, "stop_set": 9},
+        },
+        {
+            "train": TINY["train"],
+            "proxy": {"train": NET, "ceiling": True},
+            "infer": {"passes": 3, "acquisition": "predictive_entropy"},
+        },
     ],
     ids=[
         "as it comes",
@@ -121,6 +140,9 @@ def counted(work: forecast.Work) -> tuple[int, ...]:
         "repeats",
         "scopes one after the other",
         "stop set",
+        "a proxy, and its target now and then",
+        "a proxy with dropout, and an ensemble of targets with their ceiling",
+        "a target that cannot be compared",
     ],
 )
 def test_the_forecast_is_the_ledger_of_the_finished_loop(tmp_path: Path, blocks: dict[str, Any]) -> None:
@@ -266,6 +288,44 @@ def test_the_lines_of_the_bill_are_the_price(labels: int, records: int, passes: 
     assert forecast.bill(work, config, RATES).total == pytest.approx(
         forecast.price(work, config, RATES).money, abs=1e-5
     )
+
+
+def test_the_lines_of_the_bill_are_the_price_with_a_target_too() -> None:
+    config, rates = tiny(), Rates("cpu", 3e-3, 1e-3, 0.5, target_record_epoch=0.3, target_forward_pass=0.1)
+    used = forecast.Work(9, 1000, 1500, 40, 40, exact=True, stages=4)
+    target = forecast.Work(0, 0, 0, 0, 0, True, (), 1, 1, target_record_epochs=200, target_passes=290, proxy_passes=30)
+    work = used + target
+    assert forecast.device_seconds(target, rates) == pytest.approx(200 * 0.3 + 60 * 0.1 + 30 * 1e-3)
+    assert forecast.bill(work, config, rates).total == pytest.approx(
+        forecast.price(work, config, rates).money, abs=1e-5
+    )
+    assert forecast.bill(work, config, rates).inference == forecast.bill(used, config, rates).inference
+
+
+def test_each_rounds_own_forecast_has_the_target_as_far_as_that_is_known(tmp_path: Path) -> None:
+    config = tiny(train=NET, proxy=SMALL | {"target": {"every": 2}}, loop={"rounds": 3, "initial": 8, "query_size": 7})
+    workspace = finished(tmp_path, config)
+    told = [files.read_json(workspace.round_dir(number) / "forecast.json") for number in rounds(workspace)]
+    names = ("labels", "record_epochs", "train_passes", "items_scored", "infer_passes")
+    names += ("target_record_epochs", "target_passes", "stages")
+    assert [tuple(one[name] for name in names) for one in told] == billed(workspace)
+
+
+def test_a_budget_keeps_what_the_target_will_take() -> None:
+    proxy = {"train": NET, "agreement": 10, "target": {"every": 1}}
+    done = [outcome(0, 8, scored_=False)]
+    now = situation(done, train=TINY["train"] | {"epochs": 5}, proxy=proxy)
+    left = forecast.targeted(now.config, 8, now.unlabeled, HELD_OUT)
+    left += forecast.targeted(now.config, 15, now.unlabeled - 7, HELD_OUT)
+    assert next_round.targets(now, 7) == left
+    price, reserved = next_round.price(now, 7), next_round.reserved(now, 7)
+    assert price is not None
+    assert reserved is not None
+    assert budget.verdict(now, BudgetRule(money=100.0)).numbers["money"]["next"] == pytest.approx(
+        reserved.money, abs=1e-5
+    )
+    assert reserved.money - price.money == pytest.approx(forecast.price(left, now.config, RATES).money)
+    assert next_round.targets(situation(done), 7) == forecast.Work(0, 0, 0, 0, 0, exact=True, stages=0)
 
 
 def test_no_labels_no_fee_and_a_device_without_a_price_is_free() -> None:

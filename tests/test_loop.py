@@ -123,7 +123,7 @@ def test_each_round_holds_the_files_of_the_design(undisturbed: Workspace) -> Non
     for number in rounds(undisturbed):
         present = {path.name for path in undisturbed.round_dir(number).iterdir()}
         # The last, useless scoring pass is not made.
-        assert present == (always | {"scores.parquet"} if number < 2 else always)
+        assert present == (always | {"scores.parquet", "features.parquet"} if number < 2 else always)
 
 
 def test_bill_counts_what_was_done(undisturbed: Workspace) -> None:

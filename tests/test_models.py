@@ -8,18 +8,118 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from tasks import files
+from tasks import files, registry
 from tasks.errors import ConfigError, DataError
-from tasks.models import ceal_cnn, device, linear, resnet18, stored, vgg11_bn
+from tasks.models import ceal_cnn, device, imagenet, linear, preact_resnet, resnet18, stored, vgg11_bn
+from tasks.models.building import build as build_named
 from tasks.models.features import feature_batches
 from tasks.models.half_dropout import HalfDropout
+from tasks.models.loss_prediction import LossPredicting
+from tasks.models.taps import Taps, head_of, penultimate, tapped, taps_of
 from tests.model_helpers import examples, view
 
+#: The stages' outputs of one item of 3 channels and 64 px.
+STAGES = {
+    "linear": [],
+    "ceal_cnn": [(32, 30, 30), (64, 13, 13), (128,)],
+    "resnet18": [(64, 64, 64), (128, 32, 32), (256, 16, 16), (512, 8, 8)],
+    "resnet18_224": [(64, 16, 16), (128, 8, 8), (256, 4, 4), (512, 2, 2)],
+    "resnet50_224": [(256, 16, 16), (512, 8, 8), (1024, 4, 4), (2048, 2, 2)],
+    "preact_resnet164": [(64, 64, 64), (128, 32, 32), (256, 16, 16)],
+    "vgg11_bn": [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)],
+} | {f"preact_resnet{depth}": [(16, 64, 64), (32, 32, 32), (64, 16, 16)] for depth in (8, 14, 20, 56, 110)}
 
-@pytest.mark.parametrize("build", [linear.build, ceal_cnn.build, resnet18.build])
+
+@pytest.mark.parametrize("build", [linear.build, ceal_cnn.build, resnet18.build, preact_resnet.resnet8])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 9, 30), (1, 28, 28)])
 def test_images_become_one_logit_per_class(build, shape) -> None:
     assert build(shape, 7)(torch.zeros(2, *shape)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("name", registry.MODELS)
+def test_every_model_says_where_its_stages_are(name) -> None:
+    with torch.device("meta"):
+        model, batch = build_named(name, (3, 64, 64), 10).eval(), torch.zeros(1, 3, 64, 64)
+    seen: list[tuple[int, ...]] = []
+    for stage in taps_of(model).stages:
+        model.get_submodule(stage).register_forward_hook(lambda _, inputs, output: seen.append(tuple(output.shape[1:])))
+    model(batch)
+    assert seen == STAGES[name]
+
+
+@pytest.mark.parametrize("name", registry.MODELS)
+def test_every_model_says_where_its_last_layer_is(name) -> None:
+    torch.manual_seed(0)
+    model = build_named(name, (3, 32, 32), 5).eval()
+    with torch.inference_mode():
+        with penultimate(model) as seen:
+            logits = model(torch.rand(2, 3, 32, 32))
+        [features] = seen
+        torch.testing.assert_close(head_of(model)(features), logits)
+    assert head_of(model).out_features == 5
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "features"),
+    [
+        ("preact_resnet20", 0.27, 64),
+        ("preact_resnet56", 0.85, 64),
+        ("preact_resnet110", 1.7, 64),
+        ("preact_resnet164", 1.7, 256),
+        ("resnet18", 11.17, 512),
+    ],
+)
+def test_residual_networks_have_as_many_parameters_as_published(name, millions, features) -> None:
+    with torch.device("meta"):
+        model = build_named(name, (3, 32, 32), 10)
+    assert parameters(model) / 1e6 == pytest.approx(millions, rel=0.02)
+    assert head_of(model).in_features == features
+
+
+@pytest.mark.parametrize(("name", "layers"), [(f"preact_resnet{n}", n) for n in (8, 14, 20, 56, 110, 164)])
+def test_preactivation_networks_have_as_many_layers_as_they_are_named_for(name, layers) -> None:
+    with torch.device("meta"):
+        model = build_named(name, (3, 32, 32), 10)
+    shortcuts = [part for path, part in model.named_modules() if path.endswith("shortcut")]
+    weighted = [part for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear) and part not in shortcuts]
+    assert len(weighted) == layers
+    assert len(shortcuts) == 3
+
+
+def test_preactivation_unit_adds_its_input_as_it_is_and_the_first_its_activation() -> None:
+    torch.manual_seed(0)
+    first, later = preact_resnet.resnet14((1, 8, 8), 2).eval()[1]
+    x = torch.randn(2, 16, 8, 8)
+    for unit, added in ((later, x), (first, torch.relu(first.normalise(x)))):
+        nn.init.zeros_(unit.residual[-1].weight)
+        assert torch.equal(unit(x), added)
+
+
+def test_preactivation_convolutions_are_drawn_by_their_outputs() -> None:
+    torch.manual_seed(0)
+    for name, part in preact_resnet.resnet164((3, 8, 8), 10).named_modules():
+        if isinstance(part, nn.Conv2d) and part.weight.numel() > 8000:
+            expected = (2 / (part.out_channels * part.kernel_size[0] ** 2)) ** 0.5
+            assert part.weight.std().item() == pytest.approx(expected, rel=0.05), name
+
+
+@pytest.mark.parametrize(("build", "millions"), [(imagenet.resnet18, 11.69), (imagenet.resnet50, 25.56)])
+def test_imagenet_models_are_torchvisions(build, millions) -> None:
+    with torch.device("meta"):
+        model = build((3, 224, 224), 1000)
+    assert parameters(model) / 1e6 == pytest.approx(millions, rel=0.001)
+    assert str(model.conv1) == "Conv2d(3, 64, kernel_size=(7, 7), stride=(2, 2), padding=(3, 3), bias=False)"
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_imagenet_models_take_any_number_of_channels_and_32_px(channels) -> None:
+    model = imagenet.resnet18((channels, 32, 40), 7)
+    assert model(torch.zeros(2, channels, 32, 40)).shape == (2, 7)
+    assert model.conv1.weight.std().item() == pytest.approx((2 / (64 * 49)) ** 0.5, rel=0.05)
 
 
 def test_ceal_cnn_at_28_px_is_the_published_network() -> None:
@@ -39,7 +139,6 @@ def test_resnet18_keeps_small_images_large_in_its_stem() -> None:
     model = resnet18.build((3, 32, 32), 10)
     assert model.conv1.stride == (1, 1)
     assert isinstance(model.maxpool, nn.Identity)
-    assert 11.1e6 < sum(parameter.numel() for parameter in model.parameters()) < 11.3e6
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 40), (3, 64, 32), (5, 33, 33)])
@@ -75,7 +174,9 @@ def test_vgg11_bn_refuses_what_its_poolings_would_shrink_to_nothing(shape) -> No
         vgg11_bn.build(shape, 10)
 
 
-@pytest.mark.parametrize("build", [ceal_cnn.build, resnet18.build])
+@pytest.mark.parametrize(
+    "build", [ceal_cnn.build, resnet18.build, preact_resnet.resnet20, imagenet.resnet18, imagenet.resnet50]
+)
 @pytest.mark.parametrize("shape", [(10,), (1, 3, 28)])
 def test_items_that_are_no_images_or_too_small_are_refused_in_one_line(build, shape) -> None:
     with pytest.raises(ConfigError, match=r"train\.model.*px, not items of shape \(1.*\n?") as refusal:
@@ -168,6 +269,30 @@ def test_single_model_is_stored_under_its_own_names(tmp_path) -> None:
     assert files.read_json(tmp_path / "model.json").keys() == {"model", "parameters", "digest"}
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_models_that_predict_their_losses_are_read_back_as_such(tmp_path, members) -> None:
+    models = [build_named("ceal_cnn", (1, 8, 8), 2, loss_prediction=True).eval() for _ in range(members)]
+    card = {"model": "ceal_cnn", "shape": [1, 8, 8], "classes": ["a", "b"], "mean": [0.4], "std": [0.3]}
+    stored.write(tmp_path, models, card | {"precision": "fp32", "channels_last": True})
+    again, _, card = stored.read(tmp_path, torch.device("cpu"))
+    assert (card["loss_prediction"], card["parameters"]) == (True, sum(map(parameters, models)))
+    batch = torch.rand(3, 1, 8, 8)
+    for before, after in zip(models, again, strict=True):
+        assert isinstance(after, LossPredicting)
+        for one, other in zip(before.joint(batch, detach=True), after.joint(batch, detach=True), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_weights_with_a_head_that_their_card_does_not_speak_of_are_refused(tmp_path) -> None:
+    card = {"model": "ceal_cnn", "shape": [1, 8, 8], "classes": ["a", "b"], "mean": [0.4], "std": [0.3]}
+    model = build_named("ceal_cnn", (1, 8, 8), 2, loss_prediction=True)
+    stored.write(tmp_path, [model], card | {"precision": "fp32", "channels_last": True})
+    path = tmp_path / "model.json"
+    files.write_json(path, {key: value for key, value in files.read_json(path).items() if key != "loss_prediction"})
+    with pytest.raises(DataError, match="the stored model does not load"):
+        stored.read(tmp_path, torch.device("cpu"))
+
+
 @pytest.mark.parametrize("members", [None, 0, 1, 2, 4, "three"])
 def test_number_of_members_that_the_weights_do_not_have_is_refused(ensemble, members) -> None:
     path = ensemble / "model.json"
@@ -184,6 +309,7 @@ def test_lost_members_are_refused(ensemble) -> None:
 
 def test_features_are_what_the_last_linear_layer_is_given() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
+    tapped(model, Taps(head="3"))
     items, rows = examples(7).items, np.array([4, 0, 6])
     parts = list(feature_batches(model, items, rows, view(), 2))
     with torch.no_grad():
@@ -192,9 +318,15 @@ def test_features_are_what_the_last_linear_layer_is_given() -> None:
     np.testing.assert_allclose(np.concatenate([part for _, part in parts]), expected, atol=1e-5)
 
 
-def test_a_model_without_a_linear_layer_has_no_features() -> None:
+def test_features_of_a_model_that_predicts_its_losses_are_its_networks() -> None:
+    model = build_named("ceal_cnn", (1, 8, 8), 2, loss_prediction=True)
+    items, rows = examples(3).items, np.arange(3)
+    [(_, ours)] = feature_batches(model, items, rows, view(), 4)
+    [(_, networks)] = feature_batches(model.network, items, rows, view(), 4)
+    np.testing.assert_array_equal(ours, networks)
+
+
+def test_a_model_that_does_not_say_where_its_features_are_has_none() -> None:
     model = nn.Sequential(nn.Conv2d(1, 3, 8), nn.Flatten())
-    with pytest.raises(
-        ConfigError, match=r"infer\.scope: the model Sequential has no linear layer .* leave clusters out"
-    ):
+    with pytest.raises(ConfigError, match=r"train\.model: the model Sequential does not say where its features are"):
         next(feature_batches(model, examples(2).items, np.arange(2), view(), 2))

@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from flows.cli import main
 from tasks import config as configs
 from tasks import files
-from tasks.config import Config, TrainConfig, parse
+from tasks.config import Config, parse
+from tasks.config_train import TrainConfig
 from tasks.cost import calibration, machine
 from tasks.cost.rates import Rates
 from tasks.errors import DataError
@@ -269,6 +270,29 @@ def test_rates_are_seconds_of_a_unit_and_what_does_not_grow_is_of_the_stages(mon
     assert {settings.batch_size for settings in clock.settings} == {16}
 
 
+def test_the_target_of_a_proxy_is_timed_besides(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    proxy = {"train": {"model": "linear", "batch_size": 8}, "data": {"image_size": 4}}
+    config = small(train={"model": "ceal_cnn", "batch_size": 16}, proxy=proxy)
+    rates = calibrate.measure(config, SIZES)
+    assert (rates.target_record_epoch, rates.target_forward_pass) == pytest.approx((0.003, 0.001))
+    assert {(settings.model, settings.batch_size) for settings in clock.settings} == {("linear", 8), ("ceal_cnn", 16)}
+
+
+def test_rates_hold_for_the_same_proxy_and_target_only(ready: Workspace) -> None:
+    proxy = {"train": {"model": "linear"}}
+    config = small(train={"model": "ceal_cnn"}, proxy=proxy)
+    calibration.store(ready, config, 1_000, RATES)
+    assert calibration.load(ready, config, 1_000) == RATES
+    assert calibration.load(ready, small(train={"model": "ceal_cnn"}, proxy=proxy | {"ceiling": True}), 1_000) == RATES
+    for other in (
+        {"proxy": None},
+        {"train": {"model": "ceal_cnn", "batch_size": 8}, "proxy": {"train": {"model": "linear", "batch_size": 64}}},
+        {"proxy": proxy | {"data": {"image_size": 4}}},
+    ):
+        assert calibration.load(ready, small(**{"train": {"model": "ceal_cnn"}, "proxy": proxy} | other), 1_000) is None
+
+
 def test_where_nothing_is_scored_a_plain_pass_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     rates = calibrate.measure(small(infer={"passes": 5}, select={"strategy": "random"}), SIZES)
@@ -311,6 +335,16 @@ def test_json_holds_the_whole_plan(ready: Workspace) -> None:
     assert plan["total"]["record_epochs"] == 180
     assert plan["total"]["money"]["labels"] == pytest.approx(2.0)
     assert {one["lever"] for one in found["alternatives"]} == {"loop size", "retrain", "scope"}
+
+
+def test_the_plan_counts_the_targets_of_a_proxy_where_they_are_due(ready: Workspace) -> None:
+    proxy = "proxy={train: {model: linear, epochs: 3}, agreement: 10, target: {at: [30]}}"
+    own = ("rates.target_record_epoch=1e-2", "rates.target_forward_pass=1e-3")
+    plan = told(ready, "conf/small.yaml", proxy, "train.model=ceal_cnn", *own)["plan"]
+    assert plan["exact"] is True
+    assert [row["target_record_epochs"] for row in plan["rounds"]] == [0, 30 * 2, 40 * 2]
+    assert [row["record_epochs"] for row in plan["rounds"]] == [20 * 3, 30 * 3, 40 * 3]
+    assert plan["rounds"][1]["money"]["training"] > 2 * plan["rounds"][0]["money"]["training"]
 
 
 def test_a_target_makes_the_plan_an_upper_bound(ready: Workspace) -> None:

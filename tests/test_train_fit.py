@@ -12,12 +12,16 @@ import torch
 from torch import nn
 
 from tasks import progress
-from tasks.config import TrainConfig
+from tasks.config_train import LossPredictionConfig, TrainConfig
 from tasks.errors import ConfigError, FrugalError
 from tasks.models import ceal_cnn, linear, resnet18
+from tasks.models.forward import log_probabilities
+from tasks.models.loss_prediction import LossPredicting, margin_loss
+from tasks.models.taps import Taps, tapped
 from tasks.train import fit as fitting
 from tasks.train.examples import Examples
 from tasks.train.fit import check_batches, fit
+from tasks.train.joint import objective
 from tasks.train.schedule import learning_rate
 from tests.model_helpers import examples, quick, view
 
@@ -201,3 +205,81 @@ def test_one_cycle_has_no_jump() -> None:
     rates = np.array([learning_rate(settings, done) for done in np.arange(0, 1, 0.001)])
     assert np.abs(np.diff(rates)).max() < 0.01
     assert rates.argmax() == 300
+
+
+def predicting() -> nn.Module:
+    """A network without anything random that predicts its losses from its hidden layer."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 2))
+    return LossPredicting(tapped(network, Taps(head="3", stages=("2",))), (1, 8, 8))
+
+
+def test_predicting_losses_is_learnt_and_recorded_beside_the_loss() -> None:
+    settings = quick(epochs=12, loss_prediction={})
+    model, history = fit(predicting, examples(), None, settings, view(), 0)
+    assert [list(record) for record in history] == [["epoch", "loss", "loss_prediction", "lr"]] * 12
+    assert history[-1]["loss"] < history[0]["loss"] / 2
+    assert history[-1]["loss_prediction"] < history[0]["loss_prediction"]
+    assert weights(model) == weights(fit(predicting, examples(), None, settings, view(), 0)[0])
+
+
+def test_recorded_loss_is_the_cross_entropy_alone() -> None:
+    still = quick(epochs=1, optimizer="sgd", lr=1e-30, loss_prediction={"weight": 7.0})
+    model, [record] = fit(predicting, examples(), None, still, view(), 0)
+    scores = log_probabilities(model, examples().items, view())
+    assert record["loss"] == pytest.approx(fitting.nll(scores, examples().labels), rel=1e-5)
+
+
+def test_head_learns_at_the_rate_of_the_schedule() -> None:
+    # From the second step on there is no learning rate worth the name.
+    settings = quick(epochs=2, batch_size=64, optimizer="sgd", lr=0.1, schedule="step", step_at=(0.4,))
+    settings = settings.model_copy(update={"step_factor": 1e-30, "loss_prediction": LossPredictionConfig()})
+    one = fit(predicting, examples(), None, settings.model_copy(update={"epochs": 1}), view(), 0)[0]
+    assert weights(fit(predicting, examples(), None, settings, view(), 0)[0]) == weights(one)
+    assert weights(one) != weights(fitting.untrained(predicting, view(), 0))
+
+
+@pytest.mark.parametrize(("share", "detached"), [(0.6, [0, 0, 0, 1, 1]), (0.0, [1] * 5), (1.0, [0] * 5)])
+def test_head_no_longer_shapes_the_network_after_a_share_of_the_epochs(monkeypatch, share, detached) -> None:
+    seen: list[int] = []
+    joint = LossPredicting.joint
+
+    def spy(self, x, detach):
+        seen.append(int(detach))
+        return joint(self, x, detach)
+
+    monkeypatch.setattr(LossPredicting, "joint", spy)
+    settings = quick(epochs=5, batch_size=64, loss_prediction={"detach_at": share})
+    fit(predicting, examples(), None, settings, view(), 0)
+    assert seen == detached
+
+
+def test_weight_and_margin_reach_the_sum() -> None:
+    model = predicting()
+    settings = quick(label_smoothing=0.1, loss_prediction={"weight": 3.0, "margin": 2.0})
+    batch, labels = torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 0, 0, 1, 1])
+    total, parts = objective(model, model, settings)(batch, labels, 0.0)
+    logits, predicted = model.joint(batch, detach=False)
+    each = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1, reduction="none")
+    expected = torch.stack([each.mean(), margin_loss(predicted, each, 2.0)])
+    torch.testing.assert_close(parts, expected.detach())
+    torch.testing.assert_close(total, expected[0] + 3 * expected[1])
+
+
+def test_divergence_of_the_predicted_losses_stops_too() -> None:
+    with pytest.raises(FrugalError, match="diverged in epoch 1"):
+        fit(predicting, examples(), None, quick(loss_prediction={"margin": 1e39}), view(), 0)
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(1, 8), (3, 1), (9, 4)])
+def test_batches_without_a_partner_for_each_item_train_a_head(count, batch_size) -> None:
+    settings = quick(batch_size=batch_size, loss_prediction={})
+    _, history = fit(predicting, examples(count), None, settings, view(), 0)
+    assert math.isfinite(history[-1]["loss_prediction"])
+
+
+def test_weights_of_the_best_epoch_include_the_head() -> None:
+    wrong = Examples(examples().items, 1 - examples().labels)
+    settings = quick(epochs=4, loss_prediction={"detach_at": 1.0})
+    kept, _ = fit(predicting, examples(), wrong, settings, view(), 0)
+    first, _ = fit(predicting, examples(), None, settings.model_copy(update={"epochs": 1}), view(), 0)
+    assert weights(kept) == weights(first)

@@ -176,7 +176,7 @@ def test_resume_counts_new_and_replayed_records(made) -> None:
 def test_validation_items_are_never_replayed(made, monkeypatch) -> None:
     workspace = made(validation=0.3)
     found: list[Replay] = []
-    monkeypatch.setattr("tasks.train.run.replay", lambda *arguments: found.append(replay(*arguments)) or found[-1])
+    monkeypatch.setattr("tasks.train.round.replay", lambda *arguments: found.append(replay(*arguments)) or found[-1])
     usage = (go_on(workspace, mode="resume", replay=0.5), train(workspace, 1))[1]
     old = metrics(workspace, 0)["train_items"]
     new = metrics(workspace)["train_items"] - old
@@ -204,7 +204,7 @@ def test_older_labels_fill_up_where_batch_normalisation_needs_two_items(made, mo
 
 def test_older_labels_fill_up_where_all_new_ones_are_held_back(made, monkeypatch) -> None:
     workspace = made()
-    monkeypatch.setattr("tasks.train.run.held_back", lambda ids, *_: np.arange(len(ids)) >= 20)
+    monkeypatch.setattr("tasks.train.round.held_back", lambda ids, *_: np.arange(len(ids)) >= 20)
     go_on(workspace, mode="resume", replay=0.0)
     assert train(workspace, 1).record_epochs == 2
     assert metrics(workspace)["train_items"] == 20

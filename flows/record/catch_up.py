@@ -18,6 +18,7 @@ from tasks.rounds import Workspace, decision
 #: What MLflow draws over the labels bought, besides the sums of a Summary.
 _METRICS = (
     "accuracy",
+    "target_accuracy",
     "validation_accuracy",
     "nll",
     "ece",
@@ -26,6 +27,7 @@ _METRICS = (
     "record_epochs",
     "items_scored",
     "wall_hours",
+    "selection_seconds",
     "attempt",
 )
 
@@ -153,6 +155,10 @@ def _metrics(outcome: Outcome) -> dict[str, float]:
     values = {name: getattr(outcome, name) for name in _METRICS} | {"attempt_labels": outcome.labels}
     values |= {f"policy/{name}": value for name, value in asdict(outcome.measured).items()}
     values |= {f"bill/{name}": value for name, value in asdict(outcome.bill).items()}
+    if (target := outcome.target) is not None:
+        values |= {"target_nll": target.nll}
+        values |= {f"agreement/{name}": value for name, value in asdict(target.proxy).items()}
+        values |= {f"ceiling/{name}": value for name, value in asdict(target.ceiling).items()}
     return {name: value for name, value in values.items() if value is not None}
 
 

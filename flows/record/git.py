@@ -17,7 +17,7 @@ from tasks.errors import RecordError, WorkspaceError
 from tasks.rounds import Workspace
 
 #: What git keeps of a round; DVC keeps the rest.
-ROUND_FILES = ("plan.json", "forecast.json", "metrics.json", "cost.json", "decision.json")
+ROUND_FILES = ("plan.json", "forecast.json", "metrics.json", "cost.json", "decision.json", "target/metrics.json")
 #: What every commit of a round brings up to date.
 SHARED_FILES = (
     "conf/rounds.yaml",

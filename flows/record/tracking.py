@@ -26,7 +26,7 @@ from tasks import config, files
 from tasks.compare import folder as comparisons
 from tasks.compare.folder import Comparison
 from tasks.errors import RecordError
-from tasks.rounds import Workspace, decision, load_config, rounds
+from tasks.rounds import Workspace, decision, load_config, rounds, trains_target
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -336,8 +336,11 @@ def _create_round(client: "MlflowClient", workspace: Workspace, experiment: str,
 def _register(client: "MlflowClient", workspace: Workspace, round_: int, run_id: str) -> None:
     from mlflow.exceptions import MlflowException
 
+    folder = workspace.round_dir(round_)
     for name in _MODEL:
-        tracking_run.log_file(client, run_id, workspace.round_dir(round_) / name, "model")
+        # What a proxy selects for is what the loop is for.
+        path = folder / "target" / name if trains_target(workspace, round_) else folder / name
+        tracking_run.log_file(client, run_id, path, "model")
     name = load_config(workspace).name
     try:
         client.create_registered_model(name)

@@ -50,6 +50,7 @@ def write(
     client.log_inputs(run_id, _datasets(workspace, round_))
     for name in _ARTIFACTS:
         log_file(client, run_id, workspace.round_dir(round_) / name)
+    log_file(client, run_id, workspace.round_dir(round_) / "target" / "metrics.json", "target")
     if gallery is not None:
         log_file(client, run_id, gallery)
     client.log_batch(loop.info.run_id, metrics=_points(reached, at, summary.labels))

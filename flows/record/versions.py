@@ -17,7 +17,7 @@ from typing import Any
 from flows.record import dvc_lock
 from tasks import stages
 from tasks.errors import RecordError, WorkspaceError
-from tasks.rounds import Workspace, goes_on
+from tasks.rounds import Workspace
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -110,8 +110,7 @@ def reason(error: Exception) -> str:
 
 
 def _stage_names(workspace: Workspace, round_: int) -> list[str]:
-    finished = stages.ROUND_STAGES if goes_on(workspace, round_) else stages.ROUND_STAGES[:-1]
-    names = [f"{stage.name}@{round_:03d}" for stage in finished]
+    names = [f"{stage.name}@{round_:03d}" for stage in stages.wanted(workspace, round_)]
     return names if round_ else [stages.POOL.name, *names]
 
 

@@ -9,7 +9,13 @@ from typing import Any
 from tasks.cost.ledger import all_used
 
 #: On which line a stage's compute, and the machine's time besides, stand; LABEL's own time is overhead.
-LINES = {"select": "selection", "label": "overhead", "train": "training", "infer": "inference"}
+LINES = {
+    "select": "selection",
+    "label": "overhead",
+    "train": "training",
+    "target": "training",
+    "infer": "inference",
+}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from tasks import files, registry
 from tasks.config import Config
+from tasks.config_train import TrainConfig
 from tasks.cost.machine import machine
 from tasks.cost.rates import Rates
 from tasks.rounds import Workspace, stored_config
@@ -72,15 +73,22 @@ def file(workspace: Workspace) -> Path:
 def settings(config: Config, pool: int) -> dict[str, Any]:
     """All on which the rates depend, as plain JSON values: the items, the model, how it is used, and the machine."""
     device = _device(config)
-    return {
+    found = {
         "device": device,
         "dataset": config.dataset.model_dump(mode="json", exclude=_DATASET_FREE),
-        "train": config.train.model_dump(mode="json", exclude=_TRAIN_FREE | _TRAIN_COUNTED),
-        "train_items": train_items(config),
+        "train": config.selecting.model_dump(mode="json", exclude=_TRAIN_FREE | _TRAIN_COUNTED),
+        "train_items": train_items(config, config.selecting),
         "pool": pool,
         "infer": scoring(config),
         "machine": machine(device),
     }
+    if config.proxy is None:
+        return found
+    target = {
+        "train": config.train.model_dump(mode="json", exclude=_TRAIN_FREE | _TRAIN_COUNTED),
+        "train_items": train_items(config, config.train),
+    }
+    return found | {"image_size": config.proxy.data.image_size, "target": target}
 
 
 def scoring(config: Config) -> dict[str, Any]:
@@ -91,15 +99,15 @@ def scoring(config: Config) -> dict[str, Any]:
         "acquisition": infer.acquisition if scored else "entropy",
         "batch_size": infer.batch_size,
         "passes": infer.passes if scored else 1,
-        "members": config.train.members if scored else 1,
+        "members": config.selecting.members if scored else 1,
     }
 
 
-def train_items(config: Config) -> int:
+def train_items(config: Config, settings: TrainConfig) -> int:
     """On how many items a record-epoch is timed: a few full batches, or as many labels as the loop will ever have."""
     loop = config.loop
     labels = loop.initial + (loop.rounds - 1) * loop.query_size
-    return max(2, min(_BATCHES * config.train.batch_size, labels))
+    return max(2, min(_BATCHES * settings.batch_size, labels))
 
 
 def _own(config: Config) -> Rates:

@@ -7,6 +7,8 @@ from typing import Any
 from tasks import registry
 from tasks.config import Config
 from tasks.config_policy import settings_of
+from tasks.config_train import TrainConfig
+from tasks.cost import agreement
 from tasks.cost import scored as counting
 from tasks.cost.bill import Bill
 from tasks.cost.rates import Rates
@@ -33,6 +35,12 @@ class Work:
     why: tuple[str, ...] = ()
     #: Stages that are run.
     stages: int = _STAGES
+    #: How many of them are TARGET, and what that uses: record-epochs, and passes as its ledger counts them.
+    targets: int = 0
+    target_record_epochs: int = 0
+    target_passes: int = 0
+    #: Of these passes, those of the proxy, with which the target is compared.
+    proxy_passes: int = 0
 
     def __add__(self, other: "Work") -> "Work":
         """All of both; each reason once."""
@@ -46,6 +54,10 @@ class Work:
             exact=not why,
             why=why,
             stages=self.stages + other.stages,
+            targets=self.targets + other.targets,
+            target_record_epochs=self.target_record_epochs + other.target_record_epochs,
+            target_passes=self.target_passes + other.target_passes,
+            proxy_passes=self.proxy_passes + other.proxy_passes,
         )
 
 
@@ -93,6 +105,7 @@ def work(
     scope: str | Sequence[Mapping[str, Any]] | None = None,
     scored: bool = True,
     stop_set: int = 0,
+    target: bool = False,
 ) -> Work:
     """Count beforehand what cost.json will say of a round.
 
@@ -105,11 +118,13 @@ def work(
         scope: what INFER scores: the value of a plan; None: as configured, and all in an attempt's first round.
         scored: whether INFER follows, which it does not in a loop's last round.
         stop_set: items whose predictions tell how stable the model is; 0 for none.
+        target: whether the target of the proxy is trained on the labels of the round.
     """
     trained = training(config, before, query_size, held_out, retrain, stop_set)
-    after = scoring(config, pool - before - query_size, not before, scope) if scored else Scoring(0, 0)
+    labeled = before + query_size
+    after = scoring(config, pool - labeled, not before, scope, labeled) if scored else Scoring(0, 0)
     why = _people(config) + trained.why + after.why
-    return Work(
+    used = Work(
         labels=query_size,
         record_epochs=trained.record_epochs,
         train_passes=trained.passes,
@@ -119,6 +134,30 @@ def work(
         why=why,
         stages=_STAGES if scored else _STAGES - 1,
     )
+    return used + targeted(config, labeled, pool - labeled, held_out) if target else used
+
+
+def targeted(config: Config, labeled: int, unlabeled: int, held_out: int) -> Work:
+    """What TARGET uses on so many ``labeled`` items; the loop has a proxy.
+
+    The items on which target and proxy are compared are scored by both, and by a second target for the ceiling.
+    """
+    assert config.proxy is not None
+    train = config.train
+    held = _held_back(labeled, train.validation)
+    each, trainings = (labeled - held) * train.epochs, train.members * train.repeats
+    looked_at = held * train.epochs * trainings + held_out * trainings + held * train.members
+    compared = min(config.proxy.agreement, unlabeled) if agreement.obstacle(config) is None else 0
+    by_proxy = compared * config.selecting.members * config.infer.passes
+    by_target = compared * train.members * agreement.passes(config)
+    if config.proxy.ceiling and compared:
+        trainings += train.members
+        looked_at += held * train.epochs * train.members
+        by_target *= 2
+    records = each * trainings
+    why = _why("train", train, held)
+    passes = records + looked_at + by_proxy + by_target
+    return Work(0, 0, 0, 0, 0, not why, why, 1, 1, records, passes, by_proxy)
 
 
 def training(
@@ -135,29 +174,41 @@ def training(
     train.patience the number of epochs is an upper bound.
     """
     settings = _retrained(config, retrain)
-    epochs = config.train.epochs if settings.get("epochs") is None else int(settings["epochs"])
-    members, trainings = config.train.members, config.train.members * config.train.repeats
-    held = _held_back(before + query_size, config.train.validation)
+    epochs = config.selecting.epochs if settings.get("epochs") is None else int(settings["epochs"])
+    members, trainings = config.selecting.members, config.selecting.members * config.selecting.repeats
+    held = _held_back(before + query_size, config.selecting.validation)
     used = before + query_size - held
     if settings["mode"] == "resume":
-        old = before - _held_back(before, config.train.validation)
+        old = before - _held_back(before, config.selecting.validation)
         # As tasks/train/replay.py has it: older items fill up an epoch that would be too small.
-        fewest, new = 2 if config.train.model in registry.NORMALISED else 1, used - old
+        fewest, new = 2 if config.selecting.model in registry.NORMALISED else 1, used - old
         used = new + min(max(round(settings["replay"] * old), fewest - new), old)
     records = used * epochs * trainings
     passes = records + held * epochs * trainings + held_out * trainings + (stop_set + held) * members
+    return Training(records, passes, _why("train" if config.proxy is None else "proxy.train", config.selecting, held))
+
+
+def _why(block: str, settings: TrainConfig, held: int) -> tuple[str, ...]:
+    """What of a training is not known beforehand, of whose labels ``held`` are likely to be held back."""
     why = []
     if held:
-        why.append("train.validation: how many labels are held back is an expectation")
-    if config.train.patience is not None:
-        why.append("train.patience: training may end earlier, so at most")
-    return Training(records, passes, tuple(why))
+        why.append(f"{block}.validation: how many labels are held back is an expectation")
+    if settings.patience is not None:
+        why.append(f"{block}.patience: training may end earlier, so at most")
+    return tuple(why)
 
 
 def scoring(
-    config: Config, unlabeled: int, first: bool, scope: str | Sequence[Mapping[str, Any]] | None = None
+    config: Config,
+    unlabeled: int,
+    first: bool,
+    scope: str | Sequence[Mapping[str, Any]] | None = None,
+    labeled: int = 0,
 ) -> Scoring:
-    """What INFER uses on ``unlabeled`` items; ``first``: no value is cached yet, so all of them are scored."""
+    """What INFER uses on ``unlabeled`` items; ``first``: no value is cached yet, so all of them are scored.
+
+    The features of ``labeled`` items are taken too where the strategy goes by features.
+    """
     infer = config.infer
     if scope is None:
         scope = configured_scope(config, first)
@@ -167,8 +218,13 @@ def scoring(
     passes = infer.first_passes if first and infer.first_passes is not None else infer.passes
     # The clusters are found once, by the first model of an ensemble.
     clustered = items.expected + min(CLUSTERED, items.expected) if first and "clusters" in infer.scope else 0
+    each = config.selecting.members * passes
+    featured = 0
+    if config.select.strategy in registry.FEATURE_STRATEGIES:
+        # Those of the unlabelled items come from the one pass that scores them, or from one more.
+        featured = labeled + (items.expected if each > 1 else 0)
     why = (items.why,) if items.why else ()
-    return Scoring(items.expected, items.expected * config.train.members * passes + clustered, why)
+    return Scoring(items.expected, items.expected * each + clustered + featured, why)
 
 
 def price(work: Work, config: Config, rates: Rates, seconds: float | None = None) -> Price:
@@ -193,8 +249,9 @@ def bill(work: Work, config: Config, rates: Rates) -> Bill:
     second = prices.device_hour.get(rates.device, 0.0) / 3600
     return Bill(
         labels=labels_price(work.labels, config),
-        training=_training_seconds(work, rates) * second + stage,
-        inference=work.infer_passes * rates.forward_pass * second + (stage if work.stages == _STAGES else 0.0),
+        training=(_training_seconds(work, rates) + _target_seconds(work, rates)) * second + stage * (1 + work.targets),
+        inference=work.infer_passes * rates.forward_pass * second
+        + (stage if work.stages - work.targets == _STAGES else 0.0),
         selection=stage,
         overhead=stage,
     )
@@ -218,14 +275,21 @@ def _people(config: Config) -> tuple[str, ...]:
 
 
 def device_seconds(work: Work, rates: Rates) -> float:
-    """Of TRAIN and INFER. A record-epoch holds its own forward pass, so only the other passes are added."""
-    return _training_seconds(work, rates) + work.infer_passes * rates.forward_pass
+    """Of TRAIN, TARGET and INFER. A record-epoch holds its own forward pass, so only the other passes are added."""
+    return _training_seconds(work, rates) + _target_seconds(work, rates) + work.infer_passes * rates.forward_pass
 
 
 def _training_seconds(work: Work, rates: Rates) -> float:
     evaluated = work.train_passes - work.record_epochs
     each = rates.forward_pass if rates.evaluation is None else rates.evaluation
     return work.record_epochs * rates.record_epoch + evaluated * each
+
+
+def _target_seconds(work: Work, rates: Rates) -> float:
+    epoch = rates.record_epoch if rates.target_record_epoch is None else rates.target_record_epoch
+    each = rates.forward_pass if rates.target_forward_pass is None else rates.target_forward_pass
+    own = work.target_passes - work.target_record_epochs - work.proxy_passes
+    return work.target_record_epochs * epoch + own * each + work.proxy_passes * rates.forward_pass
 
 
 def _retrained(config: Config, retrain: str | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -243,9 +307,11 @@ def configured_scope(config: Config, first: bool) -> str | list[dict[str, Any]]:
     """What INFER scores, as a plan has it; ``first`` as in ``scoring``."""
     if config.select.strategy in registry.BLIND:
         return "none"
-    if first or config.infer.scope == ("full",):
+    # A subset needs no values to be drawn.
+    scopes = [name for name in config.infer.scope if name == "subset" or not first]
+    if not scopes or config.infer.scope == ("full",):
         return "full"
-    return [{"name": name, **_block(config, name)} for name in config.infer.scope]
+    return [{"name": name, **_block(config, name)} for name in scopes]
 
 
 def _block(config: Config, name: str) -> dict[str, Any]:

@@ -17,3 +17,6 @@ class Rates:
     stage: float = 0.0
     #: Of one pass in TRAIN's evaluations, without dropout; None: as in INFER.
     evaluation: float | None = None
+    #: The same of the target, where a proxy selects; None: as of the model that selects.
+    target_record_epoch: float | None = None
+    target_forward_pass: float | None = None

@@ -27,7 +27,8 @@ class Items:
 def under(scopes: Sequence[Mapping[str, Any]], count: int) -> Items:
     """Of ``count`` unlabelled items, all scored before, those that ``scopes`` leave, one after the other.
 
-    Exact for full, candidates and top, whose number is that of their settings; for the others as ``Items.why`` says.
+    Exact for full, subset, candidates and top, whose number is that of their settings; for the others as ``Items.why``
+    says.
 
     Args:
         scopes: each with its name and its settings, as in a plan.
@@ -69,6 +70,7 @@ def _prune(items: Items, settings: Mapping[str, Any]) -> Items:
 
 _NARROWED = {
     "full": _full,
+    "subset": _sized,
     "candidates": _sized,
     "top": _sized,
     "every": _every,

@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from tasks.config import AugmentConfig
+from tasks.config_train import AugmentConfig
 from tasks.errors import ConfigError
 
 #: Channels that hardly vary are not blown up: half a step of 0..255 either way counts as none.

@@ -78,7 +78,7 @@ def _unbudgeted(stop: StopConfig) -> StopConfig | None:
 
 def _retrains(config: Config) -> Iterator[tuple[str, str, Config]]:
     # Several repeats have no one model to go on from.
-    modes = _MODES if config.train.repeats == 1 else _MODES[:1]
+    modes = _MODES if config.selecting.repeats == 1 else _MODES[:1]
     for mode in modes:
         yield "retrain", mode, _with(config, {"policy": {"retrain": mode}})
 

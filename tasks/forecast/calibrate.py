@@ -13,15 +13,17 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from tasks import files, progress, registry
+from tasks import files, progress
 from tasks.config import Config
+from tasks.config_train import TrainConfig
 from tasks.cost import calibration
 from tasks.cost.rates import Rates
 from tasks.datasets.tables import SCORES
 from tasks.forecast.sizes import Sizes
 from tasks.infer.scoring import score_items
+from tasks.models import building
 from tasks.models import device as devices
-from tasks.models.view import View
+from tasks.models.view import View, shape_at
 from tasks.train.examples import Examples
 from tasks.train.fit import fit
 
@@ -49,25 +51,45 @@ def measure(config: Config, sizes: Sizes) -> Rates:
     Raises:
         ConfigError: the device is not there, or the model does not take the items.
     """
-    device = devices.resolve(config.device)
-    channels = sizes.shape[0]
-    view = View(device, (0.5,) * channels, (0.25,) * channels, config.train.precision, config.train.channels_last)
-    build = partial(registry.resolve(registry.MODELS, config.train.model), sizes.shape, sizes.classes)
+    device, used = devices.resolve(config.device), calibration.scoring(config)
+    side = None if config.proxy is None else config.proxy.data.image_size
     with devices.reproducible(device, config.seed), progress.shown_by(progress.Silent()):
-        record_epoch, constant = _training(config, sizes, view, build)
-        used, model = calibration.scoring(config), view.placed(build()).eval()
+        view, build = _model(config.selecting, side, device, sizes)
+        record_epoch, constant = _training(config, config.selecting, sizes, view, build)
+        model = view.placed(build()).eval()
         forward_pass = _scoring(used, sizes, view, model)
         # With one pass an item they are the same.
         evaluation = None if used["passes"] == 1 else _scoring({**used, **_PLAIN}, sizes, view, model)
+        target = (None, None) if config.proxy is None else _target(config, used, device, sizes)
     stage = _files(sizes.pool) + constant / _STAGES
-    return Rates("cuda" if device.type == "cuda" else "cpu", record_epoch, forward_pass, stage, evaluation)
+    return Rates("cuda" if device.type == "cuda" else "cpu", record_epoch, forward_pass, stage, evaluation, *target)
 
 
-def _training(config: Config, sizes: Sizes, view: View, build: Callable[[], nn.Module]) -> tuple[float, float]:
+def _model(
+    settings: TrainConfig, side: int | None, device: torch.device, sizes: Sizes
+) -> tuple[View, Callable[[], nn.Module]]:
+    """How a model sees the items, and what draws its weights."""
+    channels = sizes.shape[0]
+    means = (0.5,) * channels, (0.25,) * channels
+    view = View(device, *means, settings.precision, settings.channels_last, side)
+    predicting = settings.loss_prediction is not None
+    return view, partial(building.build, settings.model, shape_at(sizes.shape, side), sizes.classes, predicting)
+
+
+def _target(config: Config, used: Mapping[str, Any], device: torch.device, sizes: Sizes) -> tuple[float, float]:
+    """Seconds of a record-epoch and of a forward pass without dropout of the model that the proxy selects for."""
+    view, build = _model(config.train, None, device, sizes)
+    record_epoch, _ = _training(config, config.train, sizes, view, build)
+    return record_epoch, _scoring({**used, **_PLAIN}, sizes, view, view.placed(build()).eval())
+
+
+def _training(
+    config: Config, trained: TrainConfig, sizes: Sizes, view: View, build: Callable[[], nn.Module]
+) -> tuple[float, float]:
     """Seconds of a record-epoch, and those of a training besides."""
     # Nothing is learnt from noise, and steps so small cannot diverge.
-    settings = config.train.model_copy(update={"lr": 1e-9, "schedule": "constant", "patience": None})
-    examples = _examples(min(calibration.train_items(config), max(sizes.pool, 2)), sizes)
+    settings = trained.model_copy(update={"lr": 1e-9, "schedule": "constant", "patience": None})
+    examples = _examples(min(calibration.train_items(config, trained), max(sizes.pool, 2)), sizes)
 
     def train(epochs: int) -> None:
         fit(build, examples, None, settings.model_copy(update={"epochs": epochs}), view, config.seed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tasks.config import Config
 from tasks.cost import forecast
 from tasks.cost.forecast import Work
-from tasks.policy import ahead
+from tasks.policy import ahead, target
 from tasks.policy.query_size import choice as query_size
 from tasks.policy.retrain import choice as retrain
 from tasks.policy.situation import Situation
@@ -81,8 +81,16 @@ def _rounds(config: Config, pool: int, held_out: int) -> Iterator[Planned]:
             retrain=retrain.choose(now).value,
             scored=not ended,
             stop_set=stop_set,
+            target=_trains_target(config, then, ended),
         )
         yield Planned(len(now.history), before + size, work)
         if ended:
             return
         now = then
+
+
+def _trains_target(config: Config, then: Situation, ended: bool) -> bool:
+    if config.proxy is None:
+        return False
+    labels = [outcome.labels for outcome in then.attempt]
+    return bool(target.due(config.proxy.target, labels, "stop" if ended else "continue").value)

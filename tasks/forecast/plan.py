@@ -36,8 +36,13 @@ class Row:
 
     @property
     def passes(self) -> int:
-        """Forward passes of TRAIN and INFER."""
-        return self.work.train_passes + self.work.infer_passes
+        """Forward passes of TRAIN, TARGET and INFER."""
+        return self.work.train_passes + self.work.target_passes + self.work.infer_passes
+
+    @property
+    def record_epochs(self) -> int:
+        """Of TRAIN and TARGET."""
+        return self.work.record_epochs + self.work.target_record_epochs
 
     def plain(self) -> dict[str, Any]:
         """As JSON values."""

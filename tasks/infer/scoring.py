@@ -1,21 +1,35 @@
 """Scores of items under a model or an ensemble, from one forward pass each or from several."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from tasks import progress, registry
 from tasks.infer.sampling import sample_batches
-from tasks.models.forward import log_probability_batches
+from tasks.models import forward
+from tasks.models.features import feature_batches
+from tasks.models.taps import penultimate
 from tasks.models.view import View
 
 Floats = npt.NDArray[np.floating[Any]]
 #: Position of the first item of a batch, scores (n,), and natural logarithms of the class probabilities (n, classes).
 _Batch = tuple[int, npt.NDArray[np.float64], Floats]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the first model made of n items before its last layer, and all models after it."""
+
+    #: float32 (n, d).
+    features: npt.NDArray[np.float32]
+    #: float32 (n, classes).
+    probabilities: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -28,6 +42,8 @@ class Scored:
     proposal: npt.NDArray[np.int64]
     #: float64 in (0, 1]; the probability of the proposal.
     confidence: npt.NDArray[np.float64]
+    #: What the scores came from, if it was asked for.
+    seen: Seen | None = None
 
 
 def score_items(
@@ -38,6 +54,7 @@ def score_items(
     acquisition: str,
     batch_size: int,
     passes: int = 1,
+    features: bool = False,
 ) -> Scored:
     """Score the items at ``rows``, in that order.
 
@@ -48,27 +65,68 @@ def score_items(
         models: one, or the members of an ensemble; on the view's device.
         items: uint8, (N, channels, height, width), in memory or memory-mapped.
         rows: positions in ``items``; may be empty.
-        acquisition: a name in registry.ACQUISITIONS or registry.SAMPLED_ACQUISITIONS.
+        acquisition: a name in registry.ALL_ACQUISITIONS; those of a model take one model and one pass.
         batch_size: items per forward pass.
         passes: of each model; 2 or more leave its dropout on.
+        features: whether to keep what the scores came from: of a single pass its own features, of several those of
+            one more pass of the first model. Then ``rows`` may not be empty.
 
     Raises:
-        ConfigError: fp16 on a CPU, or several passes of a model without dropout.
+        ConfigError: fp16 on a CPU, several passes of a model without dropout, or a model without what the acquisition
+            function or the features need.
     """
-    total = len(rows)
+    total, once = len(rows), len(models) == passes == 1
     scored = Scored(np.empty(total), np.empty(total, dtype=np.int64), np.empty(total))
-    if len(models) == passes == 1:
+    if acquisition in registry.MODEL_ACQUISITIONS:
+        batches = _of_model(models[0], view, items, rows, acquisition, batch_size)
+    elif once:
         batches = _of_one(models[0], view, items, rows, acquisition, batch_size)
     else:
         batches = _of_several(models, view, items, rows, acquisition, batch_size, passes)
-    with progress.task("INFER", total) as bar:
+    probabilities: list[npt.NDArray[np.float32]] = []
+    with progress.task("INFER", total) as bar, _taking(models[0], features and once) as taken:
         for start, score, logarithms in batches:
             here = slice(start, start + len(score))
             scored.score[here] = score
             scored.proposal[here] = logarithms.argmax(axis=1)
             scored.confidence[here] = np.exp(logarithms.max(axis=1), dtype=np.float64)
+            if features:
+                probabilities.append(np.exp(logarithms, dtype=np.float32))
             bar.advance(len(score))
-    return scored
+    if not features:
+        return scored
+    if not once:
+        taken = [torch.from_numpy(part) for _, part in feature_batches(models[0], items, rows, view, batch_size)]
+    found = torch.cat(taken).to(torch.float32).cpu().numpy()
+    return replace(scored, seen=Seen(found, np.concatenate(probabilities)))
+
+
+@contextmanager
+def _taking(model: nn.Module, wanted: bool) -> Iterator[list[Tensor]]:
+    """A list to which each call of the model adds its features, if they are wanted."""
+    if not wanted:
+        yield []
+        return
+    with penultimate(model) as taken:
+        yield taken
+
+
+def _of_model(
+    model: nn.Module,
+    view: View,
+    items: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.int64],
+    acquisition: str,
+    batch_size: int,
+) -> Iterator[_Batch]:
+    function = registry.resolve(registry.MODEL_ACQUISITIONS, acquisition)
+    model.eval()
+    autocast = view.autocast()
+    for start, batch in forward.batches(items, rows, view, batch_size):
+        with autocast:
+            scores, logits = function(model, view.laid_out(view.normalised(batch)))
+        logarithms = torch.log_softmax(logits.float(), dim=1)
+        yield start, scores.double().cpu().numpy(), logarithms.cpu().numpy()
 
 
 def _of_one(
@@ -80,7 +138,7 @@ def _of_one(
     batch_size: int,
 ) -> Iterator[_Batch]:
     function = registry.resolve(registry.ACQUISITIONS, acquisition)
-    for start, batch in log_probability_batches(model, items, rows, view, batch_size):
+    for start, batch in forward.log_probability_batches(model, items, rows, view, batch_size):
         yield start, function(batch), batch
 
 

@@ -4,6 +4,7 @@ from torch import nn
 
 from tasks.models.half_dropout import HalfDropout
 from tasks.models.shapes import image_shape
+from tasks.models.taps import Taps, tapped
 
 #: The side of the published network's images; smaller ones would shrink to nothing without padding.
 _PUBLISHED_SIDE = 28
@@ -27,7 +28,7 @@ def build(shape: tuple[int, ...], classes: int) -> nn.Module:
     channels, height, width = image_shape("ceal_cnn", shape, smallest=4)
     padding = 0 if min(height, width) >= _PUBLISHED_SIDE else 2
     features = 64 * _side(height, padding) * _side(width, padding)
-    return nn.Sequential(
+    model = nn.Sequential(
         nn.Conv2d(channels, 32, 5, padding=padding),
         nn.MaxPool2d(2),
         HalfDropout(),
@@ -42,6 +43,8 @@ def build(shape: tuple[int, ...], classes: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(128, classes),
     )
+    # The stages end with a ReLU.
+    return tapped(model, Taps(head="12", stages=("3", "7", "11")))
 
 
 def _side(pixels: int, padding: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tasks.models.view import View
 
@@ -38,15 +38,22 @@ def log_probability_batches(
     """
     model.eval()
     autocast = view.autocast()
-    if view.device.type == "cpu":
-        batch_size = min(batch_size, _CPU_BATCH)
-    for start in range(0, len(rows), batch_size):
-        # Indexing copies, so that torch never sees read-only memory.
-        batch = torch.from_numpy(items[rows[start : start + batch_size]]).to(view.device, non_blocking=True)
+    for start, batch in batches(items, rows, view, batch_size):
         with torch.inference_mode(), autocast:
             logits = model(view.laid_out(view.normalised(batch)))
             scores = torch.log_softmax(logits.float(), dim=1)
         yield start, scores.cpu().numpy()
+
+
+def batches(
+    items: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], view: View, batch_size: int
+) -> Iterator[tuple[int, Tensor]]:
+    """The items at ``rows`` on the view's device, as they are, with the position of each batch's first in ``rows``."""
+    if view.device.type == "cpu":
+        batch_size = min(batch_size, _CPU_BATCH)
+    for start in range(0, len(rows), batch_size):
+        # Indexing copies, so that torch never sees read-only memory.
+        yield start, torch.from_numpy(items[rows[start : start + batch_size]]).to(view.device, non_blocking=True)
 
 
 def log_probabilities(

@@ -2,7 +2,9 @@
 
 from torch import nn
 
+from tasks.models.imagenet import TAPS
 from tasks.models.shapes import image_shape
+from tasks.models.taps import tapped
 
 
 def build(shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -24,4 +26,4 @@ def build(shape: tuple[int, ...], classes: int) -> nn.Module:
     stem = nn.Conv2d(channels, 64, 3, stride=1, padding=1, bias=False)
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     model.conv1, model.maxpool = stem, nn.Identity()
-    return model
+    return tapped(model, TAPS)

@@ -1,7 +1,8 @@
 """A trained model on disk: model.safetensors and model.json.
 
 Several models that predict together lie in one file, the names of their tensors preceded by `member.0.`, `member.1.`…,
-and model.json says how many `members` there are. A single model has neither.
+and model.json says how many `members` there are. A single model has neither. `loss_prediction` is true in model.json
+where the models predict their losses, and absent elsewhere.
 """
 
 import hashlib
@@ -14,8 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from tasks import files, registry
+from tasks import files
 from tasks.errors import DataError
+from tasks.models.building import build
+from tasks.models.loss_prediction import LossPredicting
 from tasks.models.view import View
 
 #: Parameters and buffers of one model by name.
@@ -25,7 +28,7 @@ _WEIGHTS, _CARD = "model.safetensors", "model.json"
 
 
 def write(folder: Path, models: Sequence[nn.Module], card: dict[str, Any]) -> None:
-    """Write the whole state of ``models``, buffers included, and ``card`` with their parameters and digest added.
+    """Write the whole state of ``models``, buffers included, and ``card`` with parameters, digest and the like added.
 
     Args:
         models: at least one; several have one architecture.
@@ -35,9 +38,11 @@ def write(folder: Path, models: Sequence[nn.Module], card: dict[str, Any]) -> No
     content = save(_state(models))
     files.write_bytes(folder / _WEIGHTS, content)
     several = {"members": len(models)} if len(models) > 1 else {}
+    predicting = {"loss_prediction": True} if isinstance(models[0], LossPredicting) else {}
     parameters = sum(parameter.numel() for model in models for parameter in model.parameters())
     digest = hashlib.sha256(content).hexdigest()
-    files.write_json(folder / _CARD, {**card, **several, "parameters": parameters, "digest": digest})
+    added = {**several, **predicting, "parameters": parameters, "digest": digest}
+    files.write_json(folder / _CARD, {**card, **added})
 
 
 def _state(models: Sequence[nn.Module]) -> State:
@@ -71,7 +76,8 @@ def read(folder: Path, device: torch.device) -> tuple[list[nn.Module], View, dic
     """
     card = read_card(folder)
     try:
-        view = View(device, tuple(card["mean"]), tuple(card["std"]), card["precision"], card["channels_last"])
+        means, side = (tuple(card["mean"]), tuple(card["std"])), card.get("side")
+        view = View(device, *means, card["precision"], card["channels_last"], side)
         states = _split(load((folder / _WEIGHTS).read_bytes()), card.get("members", 1))
         models = [_model(card, state) for state in states]
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
@@ -119,6 +125,7 @@ def _split(weights: State, members: int) -> list[State]:
 
 
 def _model(card: dict[str, Any], state: State) -> nn.Module:
-    model: nn.Module = registry.resolve(registry.MODELS, card["model"])(tuple(card["shape"]), len(card["classes"]))
+    shape, classes = tuple(card["shape"]), len(card["classes"])
+    model = build(card["model"], shape, classes, card.get("loss_prediction", False))
     model.load_state_dict(state)
     return model

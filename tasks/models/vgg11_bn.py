@@ -4,6 +4,7 @@ from torch import nn
 
 from tasks.models.half_dropout import HalfDropout
 from tasks.models.shapes import image_shape
+from tasks.models.taps import Taps, tapped
 
 #: Channels of the convolutions; 0 is a max-pooling.
 _FEATURES = (64, 0, 128, 0, 256, 256, 0, 512, 512, 0, 512, 512, 0)
@@ -24,8 +25,10 @@ def build(shape: tuple[int, ...], classes: int) -> nn.Module:
     torchvision; the linear layers have PyTorch's.
     """
     channels, _, _ = image_shape("vgg11_bn", shape, smallest=32)
-    return nn.Sequential(
-        _features(channels),
+    features = _features(channels)
+    poolings = tuple(f"0.{index}" for index, layer in enumerate(features) if isinstance(layer, nn.MaxPool2d))
+    model = nn.Sequential(
+        features,
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         HalfDropout(),
@@ -34,6 +37,7 @@ def build(shape: tuple[int, ...], classes: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(512, classes),
     )
+    return tapped(model, Taps(head="7", stages=poolings))
 
 
 def _features(channels: int) -> nn.Sequential:

@@ -4,12 +4,34 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tasks.datasets import images
 from tasks.errors import ConfigError
 from tasks.models.device import Precision
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def shape_at(shape: tuple[int, ...], side: int | None) -> tuple[int, ...]:
+    """The shape of items once they are averaged down to ``side``; None leaves it as it is.
+
+    Raises:
+        ConfigError: they are not square images, or smaller than that.
+    """
+    if side is None:
+        return shape
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise ConfigError(
+            f"proxy.data.image_size: only square images are averaged down, and the items have the shape {shape}; "
+            "leave it out"
+        )
+    if side > shape[1]:
+        raise ConfigError(
+            f"proxy.data.image_size: {side} is more than the {shape[1]} pixels of the items' side; lower it, or "
+            "leave it out"
+        )
+    return (shape[0], side, side)
 
 
 @dataclass(frozen=True)
@@ -24,10 +46,17 @@ class View:
     precision: Precision = "fp32"
     #: Whether images lie in memory with their channels innermost.
     channels_last: bool = True
+    #: Side in pixels to which square images are averaged down; None: as they are.
+    side: int | None = None
 
     def normalised(self, batch: Tensor) -> Tensor:
-        """uint8 items (n, channels, height, width) as float32, in the same shape."""
-        return images.normalise(batch, self.mean, self.std)
+        """uint8 items (n, channels, height, width) as float32, in the same shape, or averaged down to ``side``.
+
+        A pixel of the small image is the mean of those that it covers, whole ones: where ``side`` does not divide the
+        items' side, neighbours share some.
+        """
+        normalised = images.normalise(batch, self.mean, self.std)
+        return normalised if self.side is None else functional.adaptive_avg_pool2d(normalised, self.side)
 
     def laid_out(self, batch: Tensor) -> Tensor:
         """``batch``, (n, channels, height, width), with its channels innermost if asked for."""

@@ -54,7 +54,7 @@ def _faults(situation: Situation, settings: FalseStartConfig, last: Outcome) -> 
         return
     # A model that knows nothing, and says so, has the first loss; one that says just what it is taught the second.
     ignorant = math.log(situation.classes)
-    least = _least_loss(situation.classes, situation.config.train.label_smoothing)
+    least = _least_loss(situation.classes, situation.config.selecting.label_smoothing)
     highest = least + (1 - settings.loss_falls) * (ignorant - least)
     if last.last_loss is not None and last.last_loss > highest:
         yield f"the training loss ended at {last.last_loss:.4f}, above {highest:.4f} (knowing nothing: {ignorant:.4f})"

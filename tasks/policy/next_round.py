@@ -5,6 +5,7 @@ from typing import Any
 
 from tasks.cost import forecast
 from tasks.cost.forecast import Price, Work
+from tasks.policy import target
 from tasks.policy.retrain import choice as retrain
 from tasks.policy.scope.adaptive import sized
 from tasks.policy.situation import Situation
@@ -15,6 +16,14 @@ def price(situation: Situation, query_size: int) -> Price | None:
     if situation.rates is None:
         return None
     return forecast.price(work(situation, query_size), situation.config, situation.rates, situation.label_seconds)
+
+
+def reserved(situation: Situation, query_size: int) -> Price | None:
+    """The same with that of ``targets``: what has to be left for the loop to go on and end."""
+    if situation.rates is None:
+        return None
+    used = work(situation, query_size) + targets(situation, query_size)
+    return forecast.price(used, situation.config, situation.rates, situation.label_seconds)
 
 
 def labels_price(situation: Situation, query_size: int) -> float:
@@ -44,8 +53,31 @@ def due(situation: Situation) -> Work:
     if not is_due(situation):
         return Work(0, 0, 0, 0, 0, exact=True, stages=0)
     first = len(situation.attempt) == 1
-    scored = forecast.scoring(situation.config, situation.unlabeled, first, None if first else scopes(situation))
+    labeled = situation.attempt[-1].labels if situation.attempt else 0
+    scored = forecast.scoring(
+        situation.config, situation.unlabeled, first, None if first else scopes(situation), labeled
+    )
     return Work(0, 0, 0, scored.items, scored.passes, exact=not scored.why, why=scored.why, stages=1)
+
+
+def targets(situation: Situation, query_size: int) -> Work:
+    """What TARGET uses besides until the loop can stop again, with ``query_size`` more labels.
+
+    That of the last round, where it is due whatever is decided and still to come, and that of the next one, as if the
+    loop ended with it; nothing where no proxy selects.
+    """
+    none, config = Work(0, 0, 0, 0, 0, exact=True, stages=0), situation.config
+    if config.proxy is None:
+        return none
+    labels = [outcome.labels for outcome in situation.attempt]
+    now = labels[-1] if labels else 0
+    used = none
+    if is_due(situation) and target.due(config.proxy.target, labels, "continue").value:
+        used += forecast.targeted(config, now, situation.unlabeled, situation.held_out)
+    if target.due(config.proxy.target, [*labels, now + query_size], "stop").value:
+        left = max(situation.unlabeled - query_size, 0)
+        used += forecast.targeted(config, now + query_size, left, situation.held_out)
+    return used
 
 
 def is_due(situation: Situation) -> bool:

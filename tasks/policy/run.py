@@ -5,11 +5,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tasks import files
+from tasks import files, registry
 from tasks.config import Config
 from tasks.cost import calibration, forecast
 from tasks.history import history
-from tasks.policy import false_start, measure, next_round
+from tasks.policy import false_start, measure, next_round, target
 from tasks.policy.decision import Choice
 from tasks.policy.query_size import choice as query_size
 from tasks.policy.retrain import choice as retrain
@@ -28,9 +28,10 @@ def plan(workspace: Workspace, round_: int) -> None:
         "attempt": _attempt(situation),
         "query_size": query_size.choose(situation),
         "strategy": _strategy(situation),
-        "proxy": Choice(None, "the model that is trained also selects"),
+        "proxy": _proxy(config),
         "infer_scope": _adapted(workspace, round_, situation, _scope(config, cached)),
         "infer_passes": _passes(config, cached),
+        "infer_features": _features(config),
         "retrain": _from_weights(workspace, situation, retrain.choose(situation)),
         "stop_set": _stop_set(situation),
         "watch": false_start.watches(situation),
@@ -43,7 +44,10 @@ def plan(workspace: Workspace, round_: int) -> None:
 
 
 def decide(workspace: Workspace, round_: int) -> None:
-    """Write whether another round follows, by which policy, and why, and what was measured to say so."""
+    """Write whether another round follows, by which policy, and why, and what was measured to say so.
+
+    Where a proxy selects: also whether the model that it selects for is trained on the labels so far.
+    """
     situation = _situation(workspace, workspace.round_dir(round_))
     measured = measure.compare(workspace, round_, situation.config)
     situation = replace(situation, history=[*situation.history[:-1], replace(situation.history[-1], measured=measured)])
@@ -52,6 +56,9 @@ def decide(workspace: Workspace, round_: int) -> None:
         # Another machine has other ones, so whoever wants to make the decision again needs to know them.
         made = replace(made, numbers={**made.numbers, "rates": asdict(situation.rates)})
     decision = {"round": round_, **asdict(made), "measured": asdict(measured)}
+    if situation.config.proxy is not None:
+        labels = [outcome.labels for outcome in situation.attempt]
+        decision["target"] = _plain(target.due(situation.config.proxy.target, labels, made.action))
     files.write_json(workspace.round_dir(round_) / "decision.json", decision)
 
 
@@ -82,6 +89,7 @@ def _forecast(round_: int, situation: Situation, choices: Mapping[str, Choice]) 
         scope=choices["infer_scope"].value,
         scored=not next_round.is_last(situation, query),
         stop_set=choices["stop_set"].value,
+        target=_is_target_due(situation, query),
     )
     if any(outcome.restarted for outcome in situation.history):
         why = (*work.why, "policy.false_start: what was bought before the loop began anew is free, so at most")
@@ -94,6 +102,17 @@ def _forecast(round_: int, situation: Situation, choices: Mapping[str, Choice]) 
         "rates": None if rates is None else asdict(rates),
         "price": None if price is None else asdict(price),
     }
+
+
+def _is_target_due(situation: Situation, query_size: int) -> bool:
+    """Whether the coming round trains a target, as far as that can be known before it."""
+    proxy, labels = situation.config.proxy, [outcome.labels for outcome in situation.attempt]
+    if proxy is None:
+        return False
+    then = [*labels, (labels[-1] if labels else 0) + query_size]
+    return bool(
+        target.due(proxy.target, then, "stop" if next_round.is_last(situation, query_size) else "continue").value
+    )
 
 
 def _plain(choice: Choice) -> dict[str, Any]:
@@ -151,6 +170,20 @@ def _adapted(workspace: Workspace, round_: int, situation: Situation, choice: Ch
     if situation.config.policy.scope == "fixed" or not isinstance(choice.value, list):
         return choice
     return adaptive.choose(workspace, round_, situation, choice.value)
+
+
+def _features(config: Config) -> Choice:
+    strategy = config.select.strategy
+    if strategy in registry.FEATURE_STRATEGIES:
+        return Choice(True, f"select.strategy = {strategy} goes by the items' features")
+    return Choice(False, f"select.strategy = {strategy} needs no features")
+
+
+def _proxy(config: Config) -> Choice:
+    if config.proxy is None:
+        return Choice(None, "the model that is trained also selects")
+    train = config.proxy.train
+    return Choice({"model": train.model, "epochs": train.epochs}, f"proxy: selects for {config.train.model}")
 
 
 def _passes(config: Config, cached: int) -> Choice:

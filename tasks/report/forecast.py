@@ -66,7 +66,13 @@ def _compared(round_: Round, config: Config) -> Compared:
     unscored = decided.get("action") in ("stop", "restart") and "infer" not in round_.stages
     if unscored and forecast:
         forecast = _unscored(forecast, config)
-    actual, expected = _actual(round_.stages), _expected(forecast)
+    stages = round_.stages
+    if forecast.get("targets") and "target" not in stages:
+        forecast = _untargeted(forecast, config)
+    elif "target" in stages and not forecast.get("targets"):
+        # Nobody knew that the loop would end here.
+        stages = {name: entry for name, entry in stages.items() if name != "target"}
+    actual, expected = _actual(stages), _expected(forecast)
     return Compared(
         round=round_.number,
         aborted=round_.aborted,
@@ -82,14 +88,23 @@ def _unscored(forecast: dict[str, Any], config: Config) -> dict[str, Any]:
     """A forecast without the INFER that nobody knew would not come; without a price where that cannot be told."""
     if not forecast.get("items_scored"):
         return forecast
+    infer = Work(0, 0, 0, forecast["items_scored"], forecast["infer_passes"], exact=True, stages=1)
+    return {**forecast, "items_scored": 0, "infer_passes": 0, "price": _price_without(infer, forecast, config)}
+
+
+def _untargeted(forecast: dict[str, Any], config: Config) -> dict[str, Any]:
+    """A forecast without the TARGET that an attempt which is given up does not get; its price as above."""
+    names = ("targets", "target_record_epochs", "target_passes", "proxy_passes")
+    target = Work(0, 0, 0, 0, 0, exact=True, stages=1, **{name: forecast[name] for name in names})
+    return {**forecast, **dict.fromkeys(names, 0), "price": _price_without(target, forecast, config)}
+
+
+def _price_without(work: Work, forecast: dict[str, Any], config: Config) -> dict[str, float] | None:
     price, rates = forecast.get("price"), forecast.get("rates")
-    if price and rates:
-        infer = Work(0, 0, 0, forecast["items_scored"], forecast["infer_passes"], exact=True, stages=1)
-        less = costs.price(infer, config, Rates(**rates))
-        price = {name: price[name] - getattr(less, name) for name in ("device_hours", "money")}
-    else:
-        price = None
-    return {**forecast, "items_scored": 0, "infer_passes": 0, "price": price}
+    if not price or not rates:
+        return None
+    less = costs.price(work, config, Rates(**rates))
+    return {name: price[name] - getattr(less, name) for name in ("device_hours", "money")}
 
 
 def _actual(stages: dict[str, Any]) -> dict[str, float | None]:
@@ -106,13 +121,16 @@ def _actual(stages: dict[str, Any]) -> dict[str, float | None]:
 
 def _expected(forecast: dict[str, Any]) -> dict[str, float | None]:
     passes = [forecast.get(name) for name in ("train_passes", "infer_passes")]
+    epochs = forecast.get("record_epochs")
     price = forecast.get("price") or {}
     hours = price.get("device_hours")
     return {
         "labels": forecast.get("labels"),
-        "record-epochs": forecast.get("record_epochs"),
+        "record-epochs": None if epochs is None else epochs + forecast.get("target_record_epochs", 0),
         "items scored": forecast.get("items_scored"),
-        "forward passes": None if None in passes else sum(one for one in passes if one is not None),
+        "forward passes": None
+        if None in passes
+        else sum(one for one in passes if one is not None) + forecast.get("target_passes", 0),
         "device time": None if hours is None else 3600 * hours,
         "money": price.get("money"),
     }

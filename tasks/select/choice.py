@@ -21,6 +21,18 @@ class Candidates:
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """What the last round's model made of items; row i of the first two speaks of the same candidate."""
+
+    #: float32 (n, d), finite: penultimate features of all n candidates that a strategy is given with them.
+    unlabeled: npt.NDArray[np.float32]
+    #: float32 (n, classes): class probabilities.
+    probabilities: npt.NDArray[np.float32]
+    #: float32 (m, d): features of the labelled items, in the order of their ids; m may be 0.
+    labeled: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Chosen:
     """Positions in the candidates, best first, and why each was chosen."""
 

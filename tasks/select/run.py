@@ -10,13 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import cache as caches
-from tasks import files, registry
+from tasks import feature_file, files, registry
+from tasks.config import Config
 from tasks.cost.ledger import Usage
 from tasks.drawer import unpaid
 from tasks.errors import ConfigError, DataError
 from tasks.rounds import Workspace, begins_attempt, load_config
 from tasks.seeds import seed_sequence
 from tasks.select.choice import Candidates, Chosen
+from tasks.select.featured import by_features
 from tasks.select.freshness import freshest_first
 
 #: Columns of the cache.
@@ -42,8 +44,12 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     name, size = _planned(folder / "plan.json", first, len(ids))
     if first:
         chosen: Chosen = registry.resolve(registry.INITIAL_POOLS, name)(workspace, candidates, size)
+    elif name in registry.REPEATING:
+        chosen = registry.resolve(registry.STRATEGIES, name)(workspace, candidates, size)
     elif name in registry.BLIND:
         chosen = registry.resolve(registry.STRATEGIES, name)(candidates, size)
+    elif name in registry.FEATURE_STRATEGIES:
+        chosen = _by_features(config, name, candidates, previous / "features.parquet", size, usage)
     else:
         age = _age(previous / "scores.parquet", cache, rows, round_)
         strategy = registry.resolve(registry.STRATEGIES, name)
@@ -52,11 +58,19 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     _write_tasks(workspace, round_, ids.take(chosen.positions), cache, rows.take(chosen.positions))
 
 
+def _by_features(config: Config, name: str, candidates: Candidates, path: Path, size: int, usage: Usage) -> Chosen:
+    from tasks.models import device as devices
+
+    found = feature_file.read(path)
+    with devices.timed(devices.resolve(config.device), usage.device_s):
+        return by_features(registry.resolve(registry.FEATURE_STRATEGIES, name), candidates, found, size)
+
+
 def _planned(path: Path, first: bool, unlabeled: int) -> tuple[str, int]:
     """The strategy and the query size of the plan."""
     plan = files.read_object(path, "strategy", "query_size")
     name, size = plan["strategy"]["value"], plan["query_size"]["value"]
-    known = registry.INITIAL_POOLS if first else registry.STRATEGIES
+    known = registry.INITIAL_POOLS if first else registry.ALL_STRATEGIES
     if name not in known:
         raise ConfigError(f"{path}: strategy is {name!r}; known: {', '.join(known)}")
     if not isinstance(size, int) or not 0 < size <= unlabeled:

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from tasks import progress
-from tasks.config import TrainConfig
+from tasks.config_train import TrainConfig
 from tasks.cost.ledger import Usage
 from tasks.datasets import images
 from tasks.errors import ConfigError, Diverged
@@ -20,6 +19,7 @@ from tasks.models.forward import log_probabilities
 from tasks.models.view import View
 from tasks.train.evaluate import accuracy, nll
 from tasks.train.examples import Examples
+from tasks.train.joint import objective
 from tasks.train.replay import Replay
 from tasks.train.schedule import learning_rate
 
@@ -53,7 +53,8 @@ def fit(
 
     Returns:
         The model on the view's device, in evaluation mode, and per epoch: epoch (from 1), loss (mean over the epoch's
-        items, as augmented and with dropout), lr (of the last step), validation_loss and validation_accuracy if any.
+        items, as augmented and with dropout), loss_prediction (the same of the error of the predicted losses) where
+        they are learnt, lr (of the last step), validation_loss and validation_accuracy if any.
 
     Raises:
         ConfigError: fp16 on a CPU, or batch normalisation with single-item batches.
@@ -67,7 +68,7 @@ def fit(
     ):
         model = view.placed(build())
         check_batches(model, total, settings.batch_size)
-        forward = _compiled(model) if settings.compile else model
+        minimised = objective(model, _compiled(model) if settings.compile else model, settings)
         optimizer = _optimizer(model, settings)
         autocast = view.autocast()
         scaler = torch.amp.GradScaler(view.device.type, enabled=view.precision == "fp16")
@@ -84,7 +85,7 @@ def fit(
             model.train()
             # The order is drawn on the CPU, so that one seed means one order on every kind of device.
             order = (torch.randperm(total) if replay is None else replay.order()).to(view.device)
-            epoch_loss = torch.zeros((), dtype=torch.float64, device=view.device)
+            sums = torch.zeros(len(minimised.names), dtype=torch.float64, device=view.device)
             for chosen in _batches(order, settings.batch_size):
                 # index_select copies whole rows: many times as fast as items[chosen] on a CPU.
                 batch = view.normalised(items.index_select(0, chosen))
@@ -93,23 +94,21 @@ def fit(
                 for group in optimizer.param_groups:
                     group["lr"] = lr
                 with autocast:
-                    logits = forward(view.laid_out(batch))
-                loss = functional.cross_entropy(
-                    logits.float(), labels[chosen], label_smoothing=settings.label_smoothing
-                )
+                    loss, parts = minimised(view.laid_out(batch), labels[chosen], (epoch - 1) / settings.epochs)
                 optimizer.zero_grad(set_to_none=True)
                 scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                 scaler.step(optimizer)
                 scaler.update()
-                epoch_loss += loss.detach() * len(chosen)
+                sums += parts * len(chosen)
                 step += 1
                 bar.advance(len(chosen))
 
             # Read once per epoch: on a GPU each reading waits for all work that is queued.
-            record: dict[str, Any] = {"epoch": epoch, "loss": epoch_loss.item() / total, "lr": lr}
+            means = [value / total for value in sums.tolist()]
+            record: dict[str, Any] = {"epoch": epoch, **dict(zip(minimised.names, means, strict=True)), "lr": lr}
             usage.record_epochs += total
             usage.forward_passes += total
-            _check_finite(record["loss"], record, history)
+            _check_finite(sum(means), record, history)
             history.append(record)
             if not validation:
                 continue

@@ -2,7 +2,7 @@
 
 import math
 
-from tasks.config import TrainConfig
+from tasks.config_train import TrainConfig
 
 #: The rise of `one_cycle`: its share of the training, and the share of the highest rate from which it starts.
 _RISE, _START = 0.3, 1 / 25

@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import nn
 
-from tasks.config import TrainConfig
+from tasks.config_train import TrainConfig
 from tasks.cost.ledger import Usage
 from tasks.models.view import View
 from tasks.train.examples import Examples

@@ -23,7 +23,7 @@ def with_explorers(
     ``among``; round(share x size) of them are drawn from those that were not picked, under ``"explore"``. Which ids
     are kept does not depend on the order of the rows.
     """
-    size = _size(settings, len(among))
+    size = size_of(settings, len(among))
     explorers = round(settings["explore"] * size)
     # Unlike spawn(), this gives the same children each time.
     for_picking, for_exploring = (np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, i)) for i in (0, 1))
@@ -34,7 +34,8 @@ def with_explorers(
     return Narrowed({reason: np.sort(among[indices]) for reason, indices in kept.items()})
 
 
-def _size(settings: dict[str, Any], count: int) -> int:
+def size_of(settings: dict[str, Any], count: int) -> int:
+    """settings["size"], or ceil(settings["ratio"] x ``count``); never more than there are."""
     size: int | None = settings["size"]
     if size is None:
         size = rounded_up(settings["ratio"], count)

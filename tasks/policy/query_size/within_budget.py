@@ -58,7 +58,8 @@ def fitting(situation: Situation, rates: Rates, smallest: int, size: int) -> int
     left = _tolerant(_left(situation))
 
     def fits(query: int) -> bool:
-        return bool((amounts(next_round.least(situation, query), situation, rates) <= left).all())
+        used = next_round.least(situation, query) + next_round.targets(situation, query)
+        return bool((amounts(used, situation, rates) <= left).all())
 
     if fits(size):
         return size

@@ -50,7 +50,7 @@ def _amounts(situation: Situation, settings: BudgetRule) -> dict[str, _Amount]:
     """The amounts that are bounded, by the name of their bound."""
     config, last = situation.config, situation.history[-1]
     size = query_size.choose(situation).value
-    price = next_round.price(situation, size)
+    price = next_round.reserved(situation, size)
     money = next_round.labels_price(situation, size) if price is None else price.money
     device, wall = (0.0, 0.0) if price is None else (price.device_hours, price.wall_hours)
     spent = {

@@ -1,0 +1,135 @@
+"""Squared norms of the gradient of each item of a batch, of all parameters of a network, in one backward pass.
+
+The backward pass computes gradients of what the layers hand on and none of weights: those of the parameters would be
+summed over the batch, and what is wanted is each item's own. A layer's input and the gradient of its output determine
+them, and mostly their norms at less cost. Nothing of the model is changed, so that nothing has to be put back.
+
+Source: Goodfellow, Efficient Per-Example Gradient Computations, arXiv 1510.01799 (linear layers); for convolutions
+Rochette et al., Efficient Per-Example Gradient Computations in Convolutional Neural Networks, arXiv 1912.06015.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tasks.errors import ConfigError
+from tasks.models.gradients import layers
+
+#: What the items that are computed at once may take, by the kind of device.
+BYTES = {"cpu": 512 * 2**20, "cuda": 8 * 2**30}
+
+
+def gradient_norms(model: nn.Module, batch: Tensor, seed: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """‖∂loss_i/∂w‖² of each item i and parameter tensor w.
+
+    Args:
+        model: in evaluation mode, in which no item has a part in what becomes of another.
+        batch: float, (n, …), n at least 1, on the model's device.
+        seed: from logits (n, classes) to ∂loss/∂logits of the same shape, row by row.
+
+    Returns:
+        Squared norms, (tensors, n), float32 or float64; parameters that had no part in the logits are left out.
+        Logits, (n, classes), detached.
+
+    Raises:
+        ConfigError: a layer with parameters is not supported, or has its parameters used more than once.
+    """
+    size = _chunk(model, batch)
+    parts = [_chunk_norms(model, items, seed) for items in batch.split(size)]
+    norms, logits = zip(*parts, strict=True)
+    return torch.cat(norms, dim=1), torch.cat(logits)
+
+
+def _chunk_norms(model: nn.Module, items: Tensor, seed: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    norms: list[Tensor] = []
+    # The one thing that asks for a gradient; whatever has been watched depends on it.
+    anchor = torch.zeros((), device=items.device, requires_grad=True)
+
+    def watch(module: nn.Module, x: Tensor, output: Tensor) -> Tensor:
+        watched: Tensor = _Watch.apply(anchor, output, x.detach(), module, norms)  # type: ignore[no-untyped-call]
+        return watched
+
+    with torch.enable_grad(), _each_call(model, watch):
+        logits = model(items)
+    if logits.requires_grad:
+        slope = seed(logits.detach()).to(logits.dtype)
+        torch.autograd.grad(logits, anchor, slope, allow_unused=True)
+    return torch.stack([*norms, torch.zeros_like(norms[0])]), logits.detach()
+
+
+class _Watch(torch.autograd.Function):
+    """Stands behind a layer; adds the norms of its parameters' gradients to a list as the backward pass comes by."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: Tensor, output: Tensor, x: Tensor, module: nn.Module, norms: list[Tensor]) -> Tensor:
+        # As if changed in place: then the network may do so as well, as ReLUs do, where a view would forbid it.
+        ctx.mark_dirty(output)
+        # Saved this way, an input that is changed in place after its use is an error instead of a wrong norm.
+        ctx.save_for_backward(x)
+        ctx.module, ctx.norms = module, norms
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (x,), g = ctx.saved_tensors, gradients[0]
+        with torch.no_grad(), torch.autocast(g.device.type, enabled=False):
+            ctx.norms += layers.squared_norms(ctx.module, x, g)
+        return None, g, None, None, None
+
+
+@contextmanager
+def _each_call(model: nn.Module, visit: Callable[[nn.Module, Tensor, Tensor], Tensor | None]) -> Iterator[None]:
+    """``visit`` each layer with parameters of its own as it is called, with its input and output.
+
+    What it returns takes the output's place. Layers of which gradients could not be told are refused.
+    """
+    used: set[int] = set()
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
+        def called(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
+            own = {id(parameter) for parameter in module.parameters(recurse=False)}
+            if not layers.supported(module):
+                raise _refusal(f"does not know the gradients of layer {name!r} ({type(module).__name__})")
+            if own & used:
+                raise _refusal(f"needs each parameter to be used once, but those of layer {name!r} are used again")
+            used.update(own)
+            return visit(module, inputs[0], output)
+
+        return called
+
+    with ExitStack() as stack:
+        for name, module in model.named_modules():
+            if next(module.parameters(recurse=False), None) is not None:
+                stack.callback(module.register_forward_hook(hook(name)).remove)
+        yield
+
+
+def _refusal(reason: str) -> ConfigError:
+    return ConfigError(
+        f"infer.acquisition: the norm of the whole gradient {reason}; take the last layer's with entropy_gradnorm_last, "
+        "or another train.model"
+    )
+
+
+def _chunk(model: nn.Module, batch: Tensor) -> int:
+    """How many items to compute at once, of about the same number each time."""
+    if len(batch) == 1:
+        return 1
+    held: list[int] = []
+    largest = 0
+
+    def measure(module: nn.Module, x: Tensor, output: Tensor) -> None:
+        nonlocal largest
+        held.append(x.nbytes + output.nbytes)
+        # Patches, and Gram matrices where they are cheaper, are at most the kernel's area times as large.
+        largest = max(largest, held[-1] * math.prod(getattr(module, "kernel_size", ())))
+
+    # Without gradients, autocast would keep weights that cannot be used with them.
+    with torch.enable_grad(), _each_call(model, measure):
+        model(batch[:1])
+    fitting = max(1, BYTES[batch.device.type] // (sum(held) + largest))
+    return -(-len(batch) // -(-len(batch) // fitting))

@@ -1,0 +1,179 @@
+"""A round's training, whichever model it is of: what it begins with, and the files that it leaves behind."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import nn
+
+from tasks import files
+from tasks.config import Config
+from tasks.config_train import TrainConfig
+from tasks.cost.ledger import Usage
+from tasks.datasets.store import Items, PoolInfo, load_info, load_items
+from tasks.errors import DataError
+from tasks.models import device as devices
+from tasks.models import stored
+from tasks.models.building import build
+from tasks.models.view import View, shape_at
+from tasks.rounds import Workspace, load_config
+from tasks.seeds import torch_seed
+from tasks.train import predictions
+from tasks.train.evaluate import accuracy
+from tasks.train.examples import Examples, held_back
+from tasks.train.fit import fewest_items
+from tasks.train.predictions import Prediction
+from tasks.train.repeats import Repeated
+from tasks.train.replay import replay
+from tasks.train.sets import Sets
+from tasks.train.start import Start
+from tasks.train.trainings import Trainings
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A model to be trained in a round."""
+
+    settings: TrainConfig
+    #: To which square items are averaged down before it sees them; None: as they are.
+    side: int | None
+    #: The stage that trains it, by which its seeds are told from those of others.
+    stage: str
+
+    def fresh(self, info: PoolInfo) -> Callable[[], nn.Module]:
+        """What draws the weights of a new one.
+
+        Raises:
+            ConfigError: the items are not square, or smaller than ``side``.
+        """
+        shape = shape_at(info.shape, self.side)
+        predicting = self.settings.loss_prediction is not None
+        return partial(build, self.settings.model, shape, len(info.classes), predicting)
+
+
+def selecting(config: Config) -> Learner:
+    """The model that is trained in every round: the proxy, if there is one."""
+    side = None if config.proxy is None else config.proxy.data.image_size
+    return Learner(config.selecting, side, "train")
+
+
+def prepare(
+    workspace: Workspace, round_: int, learner: Learner, start: Start, stop_set: int, usage: Usage
+) -> tuple[Trainings, Sets]:
+    """What is to be trained on the labels of a round, and looked at afterwards.
+
+    Args:
+        stop_set: items of the pool whose predictions are kept besides; 0 for none.
+
+    Raises:
+        ConfigError: the model does not take the items, or the device is not there.
+        DataError: a file is missing or damaged, or a label is not one of the classes.
+    """
+    config, info, pool = load_config(workspace), load_info(workspace), load_items(workspace, "pool")
+    settings, fresh = learner.settings, learner.fresh(info)
+    train, validation, older = _labelled(workspace, round_, settings.validation, config.seed, info, pool)
+    with torch.device("meta"):
+        fewest = fewest_items(fresh())
+    view = View(
+        devices.resolve(config.device), info.mean, info.std, settings.precision, settings.channels_last, learner.side
+    )
+    trainings = Trainings(
+        start=start,
+        fresh=fresh,
+        train=train,
+        validation=validation,
+        replay=replay(older, start.replay, fewest) if start.replay < 1 else None,
+        settings=settings if start.epochs is None else settings.model_copy(update={"epochs": start.epochs}),
+        view=view,
+        seed=partial(torch_seed, config.seed, round_, learner.stage),
+        usage=usage,
+    )
+    rows = predictions.stop_set(pool.ids, stop_set, config.seed)
+    stop = Items(pool.ids.take(rows), pool.array[rows])
+    return trainings, Sets(_held_out(workspace), validation, stop, info.classes, view, usage)
+
+
+def measured(
+    round_: int, trainings: Trainings, sets: Sets, repeated: Repeated, seen: list[Prediction], diverged: bool = False
+) -> dict[str, Any]:
+    """What metrics.json says of the trainings so far; ``seen`` as from ``sets.predict``."""
+    validated = [accuracy(one.scores, sets.validation.labels) for one in seen if one.set == "validation"]
+    return {
+        "round": round_,
+        "labels": len(trainings.train) + len(sets.validation),
+        "train_items": len(trainings.train),
+        "validation_items": len(sets.validation),
+        "epochs": trainings.epochs,
+        "losses": repeated.ensemble.losses,
+        "validation_accuracy": validated[0] if validated else None,
+        "diverged": diverged,
+    } | repeated.metrics()
+
+
+def write(
+    folder: Path, workspace: Workspace, round_: int, learner: Learner, repeated: Repeated, seen: list[Prediction]
+) -> None:
+    """Write history.json, model.safetensors, model.json and predictions.parquet of the repeat that is kept."""
+    files.write_json(folder / "history.json", repeated.ensemble.history)
+    stored.write(folder, repeated.ensemble.models, _card(load_config(workspace), learner, load_info(workspace), round_))
+    files.write_table(folder / "predictions.parquet", predictions.table(seen))
+
+
+def _labelled(
+    workspace: Workspace, round_: int, share: float, seed: int, info: PoolInfo, pool: Items
+) -> tuple[Examples, Examples, npt.NDArray[np.bool_]]:
+    """The items to train on, those held back, and which of the former got their labels in earlier rounds."""
+    path = workspace.round_dir(round_) / "labeled.parquet"
+    table = files.read_table(path, ["id", "label", "round"]).sort_by("id").combine_chunks()
+    ids, labels = table["id"], np.asarray(table["label"], dtype=np.int64)
+    if not len(labels):
+        raise DataError(f"{path}: holds no labels, so there is nothing to train on; set loop.initial to 1 or more")
+    _check_labels(ids, labels, info)
+    rows, older = pool.rows(ids), np.asarray(table["round"]) != round_
+    held = held_back(ids.to_pylist(), share, seed)
+    # Indexing copies the labelled rows into memory; the pool stays mapped.
+    train, validation = (
+        Examples(pool.array[rows[side]], labels[side], ids.combine_chunks().filter(pa.array(side)))
+        for side in (~held, held)
+    )
+    return train, validation, older[~held]
+
+
+def _check_labels(ids: pa.ChunkedArray, labels: npt.NDArray[np.int64], info: PoolInfo) -> None:
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(info.classes)))
+    if len(wrong):
+        raise DataError(
+            f"item {ids[int(wrong[0])].as_py()!r} has the label {labels[wrong[0]]}, but the "
+            f"{len(info.classes)} classes of data/pool/pool.json are numbered from 0; correct the answers of its round"
+        )
+
+
+def _held_out(workspace: Workspace) -> Examples:
+    table, items = files.read_table(workspace.pool / "test.parquet", ["id", "label"]), load_items(workspace, "test")
+    labels = table["label"].take(pc.index_in(items.ids, value_set=table["id"].combine_chunks()))
+    return Examples(items.array, np.asarray(labels, dtype=np.int64), items.ids)
+
+
+def _card(config: Config, learner: Learner, info: PoolInfo, round_: int) -> dict[str, Any]:
+    """Only of what not every model has there is no word where it has it not."""
+    settings = learner.settings
+    return {
+        "model": settings.model,
+        "round": round_,
+        "seed": config.seed,
+        "shape": list(shape_at(info.shape, learner.side)),
+        "classes": list(info.classes),
+        "mean": list(info.mean),
+        "std": list(info.std),
+        "precision": settings.precision,
+        "channels_last": settings.channels_last,
+        **({"side": learner.side} if learner.side is not None else {}),
+        **({"loss_prediction": True} if settings.loss_prediction is not None else {}),
+    }
