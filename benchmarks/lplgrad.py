@@ -19,7 +19,7 @@ and give --minutes; the same command goes on.
 `claims` says of each comparison of the source whether the mean of the accuracies after the first round bears it out:
 `holds` or `fails` where the 95 % interval of the seeds' differences is above or below 0, else `undecided`.
 
-Source: LPLgrad (arXiv 2411.17217), tables III and IV.
+Source: S. Gul, M. Elmahallawy, S. Madria and A. Tripathy, LPLgrad, arXiv 2411.15217, tables III and IV.
 
 Needs FRUGAL_DATA (or a network). Prints a table for each data set, and one JSON object as its last line.
 """
@@ -37,7 +37,7 @@ import harness
 import loops
 from ceal_cifar10 import provide
 from loops import Arm, Bench
-from pairs import difference, summary
+from pairs import difference, summary, told_difference, told_mean
 
 from tasks.cost import ledger
 from tasks.history import Outcome, history
@@ -148,12 +148,12 @@ QUICK = ("dataset.limit=600", "loop.initial=40", "loop.query_size=20", "loop.rou
 def main() -> None:
     """Run what is missing, then tell."""
     options = arguments()
-    options.work.mkdir(parents=True, exist_ok=True)
-    provide(options.work)
     asked = questions(options)
     arms = tuple(arm for question in asked for arm in arms_of(question, options))
     made = loops.bench(options, __file__, arms)
     made = replace(made, command=(*made.command, *repeated(options)))
+    if not options.so_far:
+        open_pools(made)
     if not loops.work(made, options):
         return
     clock = "wall_s" if options.protocol == "paper" and not options.quick else "cpu_s"
@@ -176,6 +176,17 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, help="the first of them (default: %(default)s)")
     parser.set_defaults(jobs=1)
     return parser.parse_args()
+
+
+def open_pools(made: Bench) -> None:
+    """Build the pools; CIFAR-10's comes last, for which FRUGAL_DATA may have to point elsewhere from then on."""
+    for dataset in ("mnist", "cifar10"):
+        arms = [arm for arm in made.arms if arm.name.startswith(f"{dataset} ")]
+        if arms and dataset == "cifar10":
+            made.work.mkdir(parents=True, exist_ok=True)
+            provide(made.work)
+        if arms:
+            loops.shared_pool(made, arms[0].configuration(arms[0].first))
 
 
 def repeated(options: argparse.Namespace) -> list[str]:
@@ -345,31 +356,19 @@ def print_table(dataset: str, methods: Mapping[str, Any]) -> None:
     print(" mean after the first | to random | to entropy | TRAIN, s | INFER + SELECT, s |")
     print("|---" * (len(budgets) + 7) + "|")
     for method, told in methods.items():
-        print(f"| {method} | {len(told['seeds'])} | {' | '.join(cells(told, budgets))} |")
+        print(f"| {method} | {len(told['seeds'])} | {' | '.join(line(told, budgets))} |")
 
 
-def cells(told: Mapping[str, Any], budgets: Sequence[str]) -> list[str]:
+def line(told: Mapping[str, Any], budgets: Sequence[str]) -> list[str]:
     """One method's line."""
     last = told["budgets"][budgets[-1]]
     return [
-        *(deviating(told["budgets"][labels]["accuracy"]) for labels in budgets),
-        deviating(told["later_accuracy"]),
-        *(differing(last.get(f"to_{other}")) for other in (RANDOM, ENTROPY)),
-        deviating(told["train_s"]),
-        deviating(told["query_s"]),
+        *(told_mean(told["budgets"][labels]["accuracy"]) for labels in budgets),
+        told_mean(told["later_accuracy"]),
+        *(told_difference(last.get(f"to_{other}")) for other in (RANDOM, ENTROPY)),
+        told_mean(told["train_s"]),
+        told_mean(told["query_s"]),
     ]
-
-
-def deviating(cell: Mapping[str, Any]) -> str:
-    """A mean with its deviation."""
-    return f"{cell['mean']:.2f}" + ("" if cell["std"] is None else f" ±{cell['std']:.2f}")
-
-
-def differing(cell: Mapping[str, Any] | None) -> str:
-    """A difference with its interval."""
-    if cell is None:
-        return ""
-    return f"{cell['mean']:+.2f}" + ("" if cell["ci95"] is None else f" ±{cell['ci95']:.2f}")
 
 
 if __name__ == "__main__":

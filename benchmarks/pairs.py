@@ -1,7 +1,7 @@
 """Figures of paired seeds, as the benchmarks tell them. Not a script."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tasks.compare.interval import half_width
@@ -25,3 +25,25 @@ def spread(ratios: Sequence[float], digits: int = 3) -> dict[str, float]:
     """The mean of the seeds' ratios, the least and the greatest."""
     ends = {"mean": statistics.mean(ratios), "least": min(ratios), "most": max(ratios)}
     return {name: round(value, digits) for name, value in ends.items()}
+
+
+def told_mean(cell: Mapping[str, Any] | None, digits: int = 2) -> str:
+    """A summary as a table has it."""
+    if cell is None:
+        return ""
+    return f"{cell['mean']:.{digits}f}" + ("" if cell["std"] is None else f" ±{cell['std']:.{digits}f}")
+
+
+def told_difference(cell: Mapping[str, Any] | None, digits: int = 2) -> str:
+    """A difference as a table has it."""
+    if cell is None:
+        return ""
+    return f"{cell['mean']:+.{digits}f}" + ("" if cell["ci95"] is None else f" ±{cell['ci95']:.{digits}f}")
+
+
+def told_spread(cell: Mapping[str, Any] | None, digits: int = 2) -> str:
+    """Ratios as a table has them."""
+    if cell is None:
+        return ""
+    mean, least, most = (f"{cell[name]:.{digits}f}" for name in ("mean", "least", "most"))
+    return f"{mean} ({least} to {most})"

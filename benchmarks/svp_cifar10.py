@@ -42,7 +42,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from ceal_cifar10 import provide
-from pairs import difference, spread, summary
+from pairs import difference, spread, summary, told_difference, told_mean, told_spread
 
 from tasks import files
 from tasks.config import load
@@ -575,32 +575,13 @@ def print_table(arms: Mapping[str, Any]) -> None:
 def line(cells: Mapping[str, Any]) -> list[str]:
     """One arm at one budget."""
     return [
-        deviating(cells.get("selection_s")),
-        ranging(cells.get("selection_speedup")),
-        deviating(cells.get("end_to_end_s")),
-        ranging(cells.get("end_to_end_speedup")),
-        deviating(cells.get("target_error")),
-        *(differing(cells.get(f"error_to_{who}")) for who in (TARGET, RANDOM)),
+        told_mean(cells.get("selection_s"), 1),
+        told_spread(cells.get("selection_speedup")),
+        told_mean(cells.get("end_to_end_s"), 1),
+        told_spread(cells.get("end_to_end_speedup")),
+        told_mean(cells.get("target_error"), 1),
+        *(told_difference(cells.get(f"error_to_{who}"), 1) for who in (TARGET, RANDOM)),
     ]
-
-
-def deviating(cell: Mapping[str, Any] | None) -> str:
-    """A mean with its deviation."""
-    if cell is None:
-        return ""
-    return f"{cell['mean']:.1f}" + ("" if cell["std"] is None else f" ±{cell['std']:.1f}")
-
-
-def differing(cell: Mapping[str, Any] | None) -> str:
-    """A difference with its interval."""
-    if cell is None:
-        return ""
-    return f"{cell['mean']:+.1f}" + ("" if cell["ci95"] is None else f" ±{cell['ci95']:.1f}")
-
-
-def ranging(cell: Mapping[str, Any] | None) -> str:
-    """A mean with the extremes."""
-    return "" if cell is None else f"{cell['mean']:.2f} ({cell['least']:.2f} to {cell['most']:.2f})"
 
 
 if __name__ == "__main__":

@@ -65,9 +65,14 @@ def alternatives_table(plan: Plan, alternatives: Sequence[Alternative]) -> Table
 
 def rates_line(rates: Rates) -> str:
     """How long a unit takes, in words."""
+    target = (
+        f"of the target {rates.target_record_epoch:.3g} s and {rates.target_forward_pass:.3g} s, "
+        if rates.target_record_epoch is not None and rates.target_forward_pass is not None
+        else ""
+    )
     return (
         f"On {rates.device}: {rates.record_epoch:.3g} s a record-epoch, {rates.forward_pass:.3g} s a forward pass, "
-        f"{rates.stage:.3g} s a stage besides (data/calibration.json, or rates.* of the configuration)."
+        f"{target}{rates.stage:.3g} s a stage besides (data/calibration.json, or rates.* of the configuration)."
     )
 
 

@@ -28,7 +28,7 @@ def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[st
     from flows.record.catch_up import pending
 
     config = start.configuration(workspace, conf, overrides)
-    record.check(workspace, config.record)
+    record.check(workspace, config)
     if stored_config(workspace) is not None and loop.next_step(workspace) is None and not pending(workspace, config):
         loop.sync(workspace)
         return
@@ -76,7 +76,7 @@ def close(workspace: Workspace, answers: Path | None) -> None:
     from flows import record, server
 
     config = load_config(workspace)
-    record.check(workspace, config.record)
+    record.check(workspace, config)
     step = loop.next_step(workspace)
     if step is None:
         raise WorkspaceError(f"{workspace.root}: the loop has ended; `frugal status` says why")

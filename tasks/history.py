@@ -102,7 +102,7 @@ class Outcome:
 
 _METRICS = ("labels", "accuracy", "nll", "ece")
 #: The stages of the model that selects.
-_SELECTING = ("select", "train", "infer")
+SELECTING = ("select", "train", "infer")
 
 
 @dataclass
@@ -137,7 +137,7 @@ def history(workspace: Workspace) -> list[Outcome]:
         sums.bill += bill.of_round(stages)
         for used in ledger.all_used(stages):
             sums.add(used)
-        for used in ledger.all_used({name: entry for name, entry in stages.items() if name in _SELECTING}):
+        for used in ledger.all_used({name: entry for name, entry in stages.items() if name in SELECTING}):
             sums.selection_s += used["wall_s"]
         made = decision(workspace, number)
         if "train" in stages:

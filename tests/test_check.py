@@ -141,15 +141,16 @@ def test_a_query_size_that_nobody_knows_yet_may_meet_any_budget() -> None:
     ("settings", "message"),
     [
         ({"data": {"image_size": 9}}, r"^proxy\.data\.image_size: 9 is more than the 8 pixels"),
-        ({"train": {"model": "ceal_cnn"}, "data": {"image_size": 3}}, r"^proxy\.train: .*ceal_cnn"),
-        ({"train": {"model": "resnet18", "batch_size": 1}}, r"^proxy\.train: the model .* set proxy\.train\.batch_size"),
+        ({"train": {"model": "ceal_cnn"}, "data": {"image_size": 3}}, r"^proxy\.train\.model: ceal_cnn takes images"),
+        (
+            {"train": {"model": "resnet18", "batch_size": 1}},
+            r"^proxy\.train: the model .* set proxy\.train\.batch_size",
+        ),
         ({"train": {"augment": {"crop": 4}}, "data": {"image_size": 4}}, r"^proxy\.train\.augment\.crop: 4 pixels"),
         ({"train": {"model": "linear", "loss_prediction": {}}}, r"^proxy\.train\.loss_prediction: the model linear"),
     ],
 )
-def test_a_proxy_that_does_not_take_the_items_is_refused_by_its_own_key(
-    settings: dict[str, Any], message: str
-) -> None:
+def test_a_proxy_that_does_not_take_the_items_is_refused_by_its_own_key(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check(proxy=proxy(**settings))
 

@@ -406,7 +406,7 @@ def test_before_a_round_its_own_scoring_is_counted(ended: Workspace) -> None:
 def test_after_a_training_the_scoring_that_is_due_is_counted(ended: Workspace) -> None:
     first, second = billed(ended)[:2]
     work = next_round.work(situation([outcome(0, 8, scored_=False)]), 7)
-    assert counted(work) == (*second[:3], *first[3:5], 4)
+    assert counted(work) == (*second[:3], *first[3:5], 0, 0, 4)
 
 
 def test_as_many_candidates_are_priced_as_the_last_plan_has() -> None:

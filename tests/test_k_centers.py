@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from tasks import registry
 from tasks.errors import FrugalError
 from tasks.select import farthest_first as module
-from tasks.select import k_centers
 from tasks.select.choice import Candidates, Chosen, Embedded
 from tasks.select.farthest_first import farthest_first, squared_distances
 
@@ -41,7 +40,7 @@ def textbook(points: Features, centers: Features, size: int) -> list[int]:
 def pool(seed: int) -> tuple[Features, Features, int]:
     """Points, centers and a size; clustered, integer-valued with many ties, far from 0, or with one far outlier."""
     rng = np.random.default_rng(seed)
-    count, width, labeled = int(rng.integers(1, 120)), int(rng.integers(1, 20)), int(rng.integers(0, 8))
+    count, width, labeled = int(rng.integers(1, 48)), int(rng.integers(1, 20)), int(rng.integers(0, 8))
     rows = (
         rng.standard_normal((count + labeled, width))
         + 3 * rng.standard_normal((4, width))[rng.integers(0, 4, count + labeled)]
@@ -71,14 +70,14 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-@pytest.mark.parametrize("first", range(0, 200, 20))
+@pytest.mark.parametrize("first", range(0, 200, 50))
 def test_picks_in_small_blocks_are_those_of_the_textbook(first: int) -> None:
-    for seed in range(first, first + 20):
+    for seed in range(first, first + 50):
         points, centers, size = pool(seed)
         assert picks(points, centers, size) == textbook(points, centers, size), seed
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(200, 10**9))
 def test_picks_are_those_of_the_textbook(seed: int) -> None:
     points, centers, size = pool(seed)
@@ -88,8 +87,8 @@ def test_picks_are_those_of_the_textbook(seed: int) -> None:
 @pytest.mark.parametrize("labeled", [0, 300])
 def test_a_pool_of_several_steps_and_blocks(labeled: int) -> None:
     rng = np.random.default_rng(0)
-    rows = (rng.standard_normal((5000 + labeled, 16)) + rng.integers(0, 9, (5000 + labeled, 1))).astype(np.float32)
-    assert picks(rows[labeled:], rows[:labeled], 700) == textbook(rows[labeled:], rows[:labeled], 700)
+    rows = (rng.standard_normal((3000 + labeled, 16)) + rng.integers(0, 9, (3000 + labeled, 1))).astype(np.float32)
+    assert picks(rows[labeled:], rows[:labeled], 500) == textbook(rows[labeled:], rows[:labeled], 500)
 
 
 def test_picks_in_half_precision_are_those_of_the_rounded_features() -> None:
@@ -114,9 +113,9 @@ def test_permuted_points_give_the_same_picks() -> None:
 
 
 def test_points_that_are_all_equal_are_picked_in_order() -> None:
-    points = np.full((3000, 2), 0.1, dtype=np.float32)
-    assert picks(points, points[:1], 3000) == list(range(3000))
-    assert picks(points, points[:0], 3000) == list(range(3000))
+    points = np.full((1000, 2), 0.1, dtype=np.float32)
+    assert picks(points, points[:1], 1000) == list(range(1000))
+    assert picks(points, points[:0], 1000) == list(range(1000))
 
 
 def test_points_that_equal_a_center_come_last() -> None:
@@ -140,11 +139,11 @@ def test_centers_of_another_width_are_refused() -> None:
 
 
 def test_a_distance_does_not_depend_on_the_pairs_beside_it() -> None:
-    left, right = torch.randn(2, 300, 77, generator=torch.Generator().manual_seed(0))
+    left, right = torch.randn(2, 40, 77, generator=torch.Generator().manual_seed(0))
     together = squared_distances(left, right)
     assert torch.equal(together, squared_distances(right, left))
-    assert together.tolist() == [float(squared_distances(left[i : i + 1], right[i : i + 1])) for i in range(300)]
-    torch.testing.assert_close(together, (left.double() - right.double()).square().sum(dim=1), rtol=1e-14, atol=0)
+    assert together.tolist() == [float(squared_distances(left[i : i + 1], right[i : i + 1])) for i in range(40)]
+    np.testing.assert_allclose(together, (left.double() - right.double()).square().sum(dim=1), rtol=1e-14)
 
 
 def test_rounding_error_bound_holds_beside_exact_distances() -> None:
@@ -159,11 +158,11 @@ def test_rounding_error_bound_holds_beside_exact_distances() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("seed", range(20))
-def test_picks_on_cuda_are_those_on_the_cpu(seed: int) -> None:
-    points, centers, size = pool(seed)
-    on_gpu = farthest_first(torch.from_numpy(points).cuda(), torch.from_numpy(centers).cuda(), size)
-    assert on_gpu.tolist() == picks(points, centers, size)
+def test_picks_on_cuda_are_those_on_the_cpu() -> None:
+    for seed in range(20):
+        points, centers, size = pool(seed)
+        on_gpu = farthest_first(torch.from_numpy(points).cuda(), torch.from_numpy(centers).cuda(), size)
+        assert on_gpu.tolist() == picks(points, centers, size), seed
 
 
 def chosen(ids: list[str], unlabeled: Features, labeled: Features, size: int) -> Chosen:
@@ -199,7 +198,7 @@ def test_no_labelled_items_and_none_wanted() -> None:
 def test_an_item_without_finite_features_is_named(value: float) -> None:
     rows = np.ones((2, 2), dtype=np.float32)
     rows[1, 0] = value
-    with pytest.raises(FrugalError, match="item 'b': its features are not finite; .* lower train.lr"):
+    with pytest.raises(FrugalError, match=r"item 'b': its features are not finite; .* lower train\.lr"):
         chosen(["a", "b"], rows, rows[:1], 1)
     with pytest.raises(FrugalError, match="labelled item number 2 in the order of ids"):
         chosen(["a", "b"], rows[:1].repeat(2, axis=0), rows, 1)

@@ -203,6 +203,58 @@ def test_crash_after_any_rename_changes_nothing_in_the_end(
     assert results(finish(workspace)) == results(with_policies)
 
 
+#: A proxy whose target is trained in every round, on top of QUICK.
+PROXY = ("loop.rounds=2", "proxy={train: {model: linear, lr: 0.1}, agreement: 20, target: {every: 1}}")
+#: How often the decision after the first round and its TARGET rename a file into place, with what goes with them.
+TARGET_RENAMES = 10
+
+
+@pytest.fixture(scope="module")
+def undecided(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A loop with a proxy whose first round is trained."""
+    workspace = begin(tmp_path_factory.mktemp("undecided") / "w", *PROXY)
+    while (step := loop.next_step(workspace)) is not None and step.name != "decide":
+        loop.run(workspace, step)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def with_target(undecided: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return finish(Workspace(shutil.copytree(undecided.root, tmp_path_factory.mktemp("target") / "w")))
+
+
+def through_target(workspace: Workspace) -> None:
+    """The decision after the first round and its TARGET."""
+    for name in ("decide", "target"):
+        step = loop.next_step(workspace)
+        assert step is not None
+        assert (step.name, step.round) == (name, 0)
+        loop.run(workspace, step)
+
+
+def test_decision_and_target_make_as_many_renames_as_are_tried_below(
+    undecided: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(shutil.copytree(undecided.root, tmp_path / "w"))
+    with monkeypatch.context() as patch:
+        renames = Renames(patch)
+        through_target(workspace)
+    assert renames.count == TARGET_RENAMES
+
+
+@pytest.mark.parametrize("fatal", range(TARGET_RENAMES))
+def test_crash_around_a_target_changes_nothing_in_the_end(
+    undecided: Workspace, with_target: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int
+) -> None:
+    root = shutil.copytree(undecided.root, tmp_path / "w")
+    with monkeypatch.context() as patch, suppress(Killed):
+        Renames(patch, fatal)
+        through_target(Workspace(root))
+    workspace = begin(root, *PROXY)
+    catch_up(workspace, load_config(workspace))
+    assert results(finish(workspace)) == results(with_target)
+
+
 def test_key_added_by_a_later_release_does_not_reopen_a_loop(undisturbed: Workspace, tmp_path: Path) -> None:
     workspace = Workspace(shutil.copytree(undisturbed.root, tmp_path / "w"))
     stored = files.read_json(workspace.loop_file)

@@ -13,7 +13,7 @@ import yaml
 
 from flows.record import dvc_lock, git, versions
 from tasks import files, stages
-from tasks.errors import RecordError
+from tasks.errors import RecordError, WorkspaceError
 from tasks.rounds import Workspace
 from tests.record_helpers import add_round, make_workspace
 
@@ -106,6 +106,7 @@ def test_which_rounds_are_recorded(workspace: Workspace) -> None:
 
 
 def test_digests_are_those_of_every_output(workspace: Workspace) -> None:
+    add_round(workspace, 0, target=True)
     versions.commit(workspace, 0)
     wanted = set()
     for stage in (stages.POOL, *stages.ROUND_STAGES):
@@ -121,8 +122,18 @@ def test_outputs_stay_files_of_their_own(workspace: Workspace) -> None:
     assert (before.st_ino, before.st_mode, before.st_mtime_ns) == (after.st_ino, after.st_mode, after.st_mtime_ns)
 
 
+def test_a_dvc_yaml_without_the_stage_that_a_proxy_needs_is_refused(workspace: Workspace) -> None:
+    versions.check(workspace, ["target"])
+    path = workspace.root / "dvc.yaml"
+    path.write_text(path.read_text().replace("  target:", "  other:"))
+    versions.check(workspace)
+    with pytest.raises(WorkspaceError, match=r"dvc\.yaml: has no stage target, which a loop with a proxy needs"):
+        versions.check(workspace, ["target"])
+
+
 def test_any_round_comes_back_from_git_and_dvc(workspace: Workspace) -> None:
-    kept = {path: path.read_bytes() for path in workspace.round_dir(0).iterdir()}
+    add_round(workspace, 0, target=True)
+    kept = {path: path.read_bytes() for path in workspace.round_dir(0).rglob("*") if path.is_file()}
     versions.commit(workspace, 0)
     git.commit_round(workspace, 0, "round 000")
     add_round(workspace, 1, last=True)

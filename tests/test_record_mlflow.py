@@ -196,6 +196,20 @@ def test_the_last_model_becomes_the_champion_once(workspace: Workspace) -> None:
         assert (folder / name).read_bytes() == (kept / name).read_bytes()
 
 
+def test_the_target_of_a_proxy_becomes_the_champion(workspace: Workspace) -> None:
+    add_round(workspace, 0, last=True, target=True)
+    tracking.record_round(workspace, 0, summary(0))
+    tracking.finish(workspace)
+    client = tracking.connect(workspace)
+    run = client.get_model_version_by_alias("fake", "champion").run_id
+    kept = workspace.round_dir(0) / "target"
+    for name in ("model.safetensors", "model.json"):
+        assert (Path(client.download_artifacts(run, "model")) / name).read_bytes() == (kept / name).read_bytes()
+    assert (
+        Path(client.download_artifacts(run, "target/metrics.json")).read_bytes() == (kept / "metrics.json").read_bytes()
+    )
+
+
 def test_a_moved_workspace_does_not_write_into_its_old_place(workspace: Workspace, tmp_path: Path) -> None:
     tracking.record_round(workspace, 0, summary(0))
     moved = Workspace(workspace.root.rename(tmp_path / "moved"))

@@ -34,6 +34,7 @@ from tests.pools import PRICES, make_workspace, snapshot
 from tests.report_helpers import (
     HELD_OUT,
     stages,
+    used,
     write_ledger,
     write_loop,
     write_pool,
@@ -554,3 +555,59 @@ def test_a_workspace_without_a_loop_is_refused(tmp_path: Path) -> None:
     workspace.loop_file.unlink()
     with pytest.raises(WorkspaceError, match="no loop has begun"):
         write(workspace, tmp_path / "out")
+
+
+def proxied(root: Path, forecast_: dict[str, Any] | None = None) -> Workspace:
+    """A loop whose last round trained the target of a proxy."""
+    block = {"train": {"model": "linear"}, "agreement": 12, "ceiling": True}
+    workspace = write_loop(root, [0.5, 0.6], proxy=block)
+    folder = workspace.round_dir(1)
+    agreement = {"spearman": 0.71, "pearson": 0.62, "overlap": 0.25, "reason": None}
+    told = agreement | {"ceiling": {"spearman": 0.93, "pearson": None, "overlap": 0.75}}
+    files.write_json(folder / "target" / "metrics.json", {"accuracy": 0.8125, "nll": 0.4, "agreement": told})
+    target = used(record_epochs=70, forward_passes=90, wall_s=600.0, device_s={"cpu": 590.0})
+    book = stages(scored=False) | {"target": {"used": target, "inputs": {}, "outputs": {}}}
+    write_ledger(workspace, 1, book)
+    if forecast_ is not None:
+        files.write_json(folder / "forecast.json", {"round": 1} | forecast_)
+    return workspace
+
+
+def test_proxy_and_target_stand_side_by_side(tmp_path: Path) -> None:
+    told = Page(write(proxied(tmp_path / "w"), tmp_path / "out")[0].read_text())
+    for words_ in ("Selection via proxy", "81.25 %", "0.710", "0.930", "0.620", "25.0 %", "75.0 %", "10.0 min"):
+        assert words_ in told.text
+    assert "60.0 % accuracy of the proxy, 81.2 % of its target" in told.text
+
+
+def test_without_a_proxy_there_is_no_word_of_it(tmp_path: Path) -> None:
+    told = Page(write(write_loop(tmp_path / "w", [0.5]), tmp_path / "out")[0].read_text())
+    assert "proxy" not in told.attributes("id")
+
+
+def test_a_target_that_nobody_foresaw_is_left_out_of_both_numbers(tmp_path: Path) -> None:
+    counts = {"labels": 6, "record_epochs": 100, "train_passes": 130, "items_scored": 0, "infer_passes": 0}
+    loop = loops.read(proxied(tmp_path / "a", counts | {"exact": True, "targets": 0}))
+    compared = forecast.compare(list(loop.rounds), loop.config)[1]
+    assert compared.unforeseen
+    assert [(pair.actual, pair.forecast) for pair in compared.pairs[:4]] == [(6, 6), (100, 100), (0, 0), (130, 130)]
+    foreseen = {"targets": 1, "target_record_epochs": 70, "target_passes": 90, "proxy_passes": 12}
+    loop = loops.read(proxied(tmp_path / "b", counts | foreseen | {"exact": True}))
+    compared = forecast.compare(list(loop.rounds), loop.config)[1]
+    assert not compared.unforeseen
+    assert [(pair.actual, pair.forecast) for pair in compared.pairs[:4]] == [(6, 6), (170, 170), (0, 0), (220, 220)]
+
+
+def test_a_target_that_a_restart_prevented_is_left_out_of_the_forecast(tmp_path: Path) -> None:
+    workspace = proxied(tmp_path / "w")
+    rates = {"device": "cpu", "record_epoch": 1.0, "forward_pass": 1.0, "target_record_epoch": 36.0}
+    counts = {"labels": 6, "record_epochs": 100, "train_passes": 130, "items_scored": 0, "infer_passes": 0}
+    target = {"targets": 1, "target_record_epochs": 100, "target_passes": 100, "proxy_passes": 0}
+    price = {"device_hours": 1.5, "money": 2.0}
+    files.write_json(workspace.round_dir(0) / "forecast.json", counts | target | {"rates": rates, "price": price})
+    loop = loops.read(workspace)
+    pairs = {pair.unit.name: pair.forecast for pair in forecast.compare(list(loop.rounds), loop.config)[0].pairs}
+    assert (pairs["record-epochs"], pairs["forward passes"]) == (100, 130)
+    # A hundred record-epochs of 36 s are an hour, at 0.2 an hour.
+    assert pairs["device time"] == pytest.approx(1800)
+    assert pairs["money"] == pytest.approx(1.8)

@@ -39,18 +39,19 @@ def test_gap_in_rounds_is_refused(workspace: Workspace) -> None:
         rounds.rounds(workspace)
 
 
-def test_rounds_file_lists_rounds_and_those_that_were_scored(workspace: Workspace) -> None:
+def test_rounds_file_lists_rounds_those_that_were_scored_and_those_with_a_target(workspace: Workspace) -> None:
     for number, action in enumerate(["continue", "stop"]):
         write_plan(workspace, number)
         made = {"action": action, "reason": "", "policy": "", "numbers": {}}
-        files.write_json(workspace.round_dir(number) / "decision.json", made)
+        target = {} if action == "continue" else {"target": {"value": True, "reason": ""}}
+        files.write_json(workspace.round_dir(number) / "decision.json", made | target)
     rounds.sync_rounds_file(workspace)
+    first = {"prev": "data/pool/start", "start": "data/pool/pool.json", "features": "data/pool/pool.json"}
+    second = first | {"prev": "data/rounds/000"}
     assert yaml.safe_load(workspace.rounds_file.read_text()) == {
-        "rounds": {
-            "000": {"prev": "data/pool/start", "start": "data/pool/pool.json"},
-            "001": {"prev": "data/rounds/000", "start": "data/pool/pool.json"},
-        },
-        "scored": {"000": {"prev": "data/pool/start", "start": "data/pool/pool.json"}},
+        "rounds": {"000": first, "001": second},
+        "scored": {"000": first},
+        "targets": {"001": second},
     }
 
 

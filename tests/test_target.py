@@ -161,8 +161,9 @@ def test_the_bill_has_the_target_under_training(done: Workspace) -> None:
 
 
 def test_selection_seconds_are_those_of_the_proxy_alone(done: Workspace) -> None:
-    stages_ = [ledger.ledger(done.round_dir(number))["stages"] for number in rounds(done)]
-    own = [sum(book[name]["used"]["wall_s"] for name in ("select", "train", "infer") if name in book) for book in stages_]
+    books = [ledger.ledger(done.round_dir(number))["stages"] for number in rounds(done)]
+    names = ("select", "train", "infer")
+    own = [sum(book[name]["used"]["wall_s"] for name in names if name in book) for book in books]
     assert [outcome.selection_seconds for outcome in history(done)] == pytest.approx(list(accumulate(own)), abs=1e-3)
 
 

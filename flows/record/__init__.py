@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.record import git, versions
-from tasks.config import RecordConfig
+from tasks import stages
+from tasks.config import Config
 from tasks.rounds import Workspace
 
 
@@ -44,13 +45,14 @@ def subject(round_: int, summary: Summary) -> str:
     )
 
 
-def check(workspace: Workspace, wanted: RecordConfig) -> None:
+def check(workspace: Workspace, wanted: Config) -> None:
     """Refuse a workspace that cannot take the record which its configuration wants.
 
     Raises:
-        WorkspaceError: git or DVC is missing there, or the workspace lies inside a larger git repository.
+        WorkspaceError: git or DVC is missing there, the workspace lies inside a larger git repository, or its dvc.yaml
+            is of a release that knew no proxies.
     """
-    if wanted.git == "commit":
+    if wanted.record.git == "commit":
         git.check(workspace)
-    if wanted.dvc:
-        versions.check(workspace)
+    if wanted.record.dvc:
+        versions.check(workspace, [] if wanted.proxy is None else [stages.TARGET.name])

@@ -11,8 +11,10 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import yaml
 
 from flows.record import dvc_lock
 from tasks import stages
@@ -22,17 +24,28 @@ from tasks.rounds import Workspace
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def check(workspace: Workspace) -> None:
-    """Refuse a workspace without DVC.
+def check(workspace: Workspace, needed: Sequence[str] = ()) -> None:
+    """Refuse a workspace without DVC, or whose dvc.yaml lacks stages that a loop needs.
+
+    Args:
+        needed: names of stages that an earlier release's dvc.yaml may lack.
 
     Raises:
-        WorkspaceError: there is no .dvc folder.
+        WorkspaceError: there is no .dvc folder, or a stage is missing.
     """
     if not (workspace.root / ".dvc").is_dir():
         raise WorkspaceError(
             f"{workspace.root}: not under DVC (no .dvc folder); make a workspace with `frugal init DIR`, "
             "or set record.dvc=false"
         )
+    path = workspace.root / "dvc.yaml"
+    known = yaml.safe_load(path.read_text(encoding="utf-8")) if needed else {}
+    for name in needed:
+        if name not in (known or {}).get("stages", {}):
+            raise WorkspaceError(
+                f"{path}: has no stage {name}, which a loop with a proxy needs: it is of an earlier release; make a "
+                "new workspace with `frugal init DIR`, or set record.dvc=false"
+            )
 
 
 def commit(workspace: Workspace, round_: int) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.models.gradients.engine import gradient_norms
+from tasks.models.gradients.products import wide
 from tasks.models.taps import head_of, penultimate
 
 
@@ -23,8 +24,8 @@ def global_norm(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
 
     Source: LPLgrad, equation 8.
     """
-    norms, steepness, logits = _all_layers(model, batch)
-    return norms.sum(dim=0).sqrt() * steepness, logits
+    norms, scales, logits = _all_layers(model, batch)
+    return norms.sum(dim=0).sqrt() * scales, logits
 
 
 def sum_of_norms(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,8 +36,8 @@ def sum_of_norms(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
 
     Source: the code published with Ent-GradNorm, and with LPLgrad, which differs from its text here.
     """
-    norms, steepness, logits = _all_layers(model, batch)
-    return norms.sqrt().sum(dim=0) * steepness, logits
+    norms, scales, logits = _all_layers(model, batch)
+    return norms.sqrt().sum(dim=0) * scales, logits
 
 
 def last_layer_norm(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,7 +46,7 @@ def last_layer_norm(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ConfigError: the model does not say which its last layer is.
 
-    Source: ``global_norm``, of one layer; Goodfellow, arXiv 1510.01799, section 4.
+    Source: ``global_norm``, of one layer; Goodfellow, arXiv 1510.01799.
     """
     steepness, features, logits = _last_layer(model, batch)
     bias = 0.0 if head_of(model).bias is None else 1.0
@@ -58,7 +59,7 @@ def last_layer_sum_of_norms(model: nn.Module, batch: Tensor) -> tuple[Tensor, Te
     Raises:
         ConfigError: the model does not say which its last layer is.
 
-    Source: ``sum_of_norms``, of one layer; Goodfellow, arXiv 1510.01799, section 4.
+    Source: ``sum_of_norms``, of one layer; Goodfellow, arXiv 1510.01799.
     """
     steepness, features, logits = _last_layer(model, batch)
     bias = 0.0 if head_of(model).bias is None else 1.0
@@ -66,27 +67,40 @@ def last_layer_sum_of_norms(model: nn.Module, batch: Tensor) -> tuple[Tensor, Te
 
 
 def entropy_slopes(logits: Tensor) -> Tensor:
-    """dH/dz, float32, (n, classes), of logits of any precision; finite wherever they are."""
-    logarithms = torch.log_softmax(logits.float(), dim=1)
-    probabilities = logarithms.exp()
+    """dH/dz, (n, classes), in float32 at least, of logits of any precision; finite wherever a row's highest is.
+
+    As ln p_c is z_c less what all classes share, ln p_c + H = z_c - Σ_k p_k z_k, which keeps its digits where p is
+    nearly uniform.
+    """
+    # Shifting a row changes nothing but the rounding; equal logits become 0, and so do their slopes.
+    logits = wide(logits)
+    logits = logits - logits.amax(dim=1, keepdim=True)
+    probabilities = torch.softmax(logits, dim=1)
     # A class that is impossible adds nothing, where 0·(-inf) would add a NaN.
-    terms = torch.where(probabilities > 0, probabilities * logarithms, 0.0)
-    return probabilities * terms.sum(dim=1, keepdim=True) - terms
+    logits = torch.where(probabilities > 0, logits, 0.0)
+    return probabilities * ((probabilities * logits).sum(dim=1, keepdim=True) - logits)
 
 
 def _all_layers(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Squared norms per tensor and item of gradients that set out with norm 1, what to multiply them by, and logits."""
-    norms, logits = gradient_norms(model, batch, lambda logits: nn.functional.normalize(entropy_slopes(logits), dim=1))
-    return norms, _steepness(logits), logits
+    """Squared norms per tensor and item of what the directions lead to, the directions' scales, and the logits."""
+    norms, logits = gradient_norms(model, batch, lambda logits: _directions(logits)[0])
+    return norms, _directions(logits)[1], logits
 
 
 def _last_layer(model: nn.Module, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """‖dH/dz‖ and ‖h‖ of each item, and the logits."""
     with torch.no_grad(), penultimate(model) as seen:
         logits = model(batch)
-    features = torch.linalg.vector_norm(seen.pop(), dim=1, dtype=torch.float32)
-    return _steepness(logits), features, logits
+    directions, scales = _directions(logits)
+    features = torch.linalg.vector_norm(wide(seen.pop()), dim=1)
+    return torch.linalg.vector_norm(directions, dim=1) * scales, features, logits
 
 
-def _steepness(logits: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(entropy_slopes(logits), dim=1)
+def _directions(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """dH/dz with a largest component of 1, (n, classes), and what it was, (n,).
+
+    A gradient is in proportion to where it sets out, and of a nearly sure item its squares would be too small to tell.
+    """
+    slopes = entropy_slopes(logits)
+    scales = slopes.abs().amax(dim=1)
+    return slopes / scales.clamp_min(torch.finfo(scales.dtype).tiny).unsqueeze(1), scales

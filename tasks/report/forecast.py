@@ -43,6 +43,9 @@ class Compared:
     why: tuple[str, ...]
     #: Whether INFER was left out, as no round goes on from this one; then it is not among the forecast either.
     unscored: bool
+    #: Whether a target was trained that nobody foresaw, as nobody knew that the loop would end here; then it is not
+    #: among the numbers.
+    unforeseen: bool
     pairs: list[Pair]
 
 
@@ -66,12 +69,11 @@ def _compared(round_: Round, config: Config) -> Compared:
     unscored = decided.get("action") in ("stop", "restart") and "infer" not in round_.stages
     if unscored and forecast:
         forecast = _unscored(forecast, config)
-    stages = round_.stages
-    if forecast.get("targets") and "target" not in stages:
+    if forecast.get("targets") and "target" not in round_.stages:
         forecast = _untargeted(forecast, config)
-    elif "target" in stages and not forecast.get("targets"):
-        # Nobody knew that the loop would end here.
-        stages = {name: entry for name, entry in stages.items() if name != "target"}
+    unforeseen = "target" in round_.stages and bool(forecast) and not forecast.get("targets")
+    left_out = ("target",) if unforeseen else ()
+    stages = {name: entry for name, entry in round_.stages.items() if name not in left_out}
     actual, expected = _actual(stages), _expected(forecast)
     return Compared(
         round=round_.number,
@@ -80,6 +82,7 @@ def _compared(round_: Round, config: Config) -> Compared:
         exact=bool(forecast.get("exact")),
         why=tuple(forecast.get("why", ())),
         unscored=unscored,
+        unforeseen=unforeseen,
         pairs=[Pair(unit, actual[unit.name], expected[unit.name]) for unit in UNITS],
     )
 

@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tasks import config
-from tasks.report import bill, decisions, forecast, quality, selection, words
+from tasks.report import bill, decisions, forecast, proxy, quality, selection, words
 from tasks.report.bill import CATEGORIES, FATES, Line
 from tasks.report.figures import Drawing
 from tasks.report.loop import Loop, Round
@@ -54,6 +54,7 @@ def render(loop: Loop, lines: Sequence[Line], found: Quality, drawings: dict[str
         by_class=_worst(found),
         matrix=_matrix(found) if len(loop.classes) <= _MATRIX else None,
         mistakes=quality.mistakes(found, loop.classes, _MISTAKES),
+        proxied=proxy.rows(loop),
         selection=selection.selection(loop),
         most=selection.MOST_OF_ROUND,
         config_text=yaml.safe_dump(config.dump(loop.config), sort_keys=False, allow_unicode=True),

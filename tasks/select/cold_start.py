@@ -136,7 +136,8 @@ def _read(path: Path, file: pq.ParquetFile, ids: pa.Array) -> Singles:
         lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
         if not done and end:
             features = np.empty((len(ids), lengths[0]), dtype=np.float32)
-        _check(path, ids[done:end], lengths == max(features.shape[1], 1), f"not of {features.shape[1]} numbers")
+        width = features.shape[1]
+        _check(path, ids[done:end], lengths == max(width, 1), f"not of {width} numbers" if width else "empty")
         numbers = pc.list_flatten(lists).cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
         features[by_row[done:end]] = part = numbers.reshape(end - done, -1)
         _check(path, ids[done:end], np.isfinite(part).all(axis=1), "not finite")

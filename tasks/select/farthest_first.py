@@ -129,7 +129,7 @@ class _Cover:
         self.count = 0
         self._mean = mean.to(torch.float32)
         self._centers = points.new_empty((count, width))
-        #: float32 (d + 2, count), one column per center, for the lower bounds.
+        #: float32, a row per center: what gives lower bounds, see ``_lift``.
         self._lifted = self._mean.new_empty((count, width + 2))
         self._slack = _slack(width)
         self._kind = points.device.type
@@ -141,8 +141,8 @@ class _Cover:
         self._append(self.points[rows])
 
     def stale(self, rows: Tensor) -> Tensor:
-        """bool, of the shape of ``rows``: whether centers were added since a point was last compared."""
-        return self.seen[rows] < self.count
+        """bool, of the shape of ``rows``: whether a center that a point was not compared with may be nearer."""
+        return (self.seen[rows] < self.count) & (self.nearest[rows] > 0)
 
     def compare(self, rows: Tensor) -> None:
         """Bring the stale points at ``rows`` nearer to date: by the next step of centers that each has not seen."""
@@ -164,7 +164,7 @@ class _Cover:
         bounds = self._lift(part, as_center=True) @ self._lift(part).T
         close = (~(bounds > _reach(self.nearest[rows]))).nonzero()
         distances = self.nearest.new_full(bounds.shape, torch.inf)
-        for pairs in close.split(_PAIRS[self._kind]):
+        for pairs in torch.split(close, _PAIRS[self._kind]):
             i, j = pairs.T
             distances[i, j] = squared_distances(part[i], part[j])
         return distances.cpu().numpy()
@@ -179,7 +179,8 @@ class _Cover:
         centers, best = self._centers[start:stop], bounds.argmin(dim=1)
         found = torch.minimum(found, squared_distances(part, centers[best]))
         bounds.scatter_(1, best.unsqueeze(1), torch.inf)
-        for pairs in (~(bounds > _reach(found).unsqueeze(1))).nonzero().split(_PAIRS[self._kind]):
+        left = (~(bounds > _reach(found).unsqueeze(1))).nonzero()
+        for pairs in torch.split(left, _PAIRS[self._kind]):
             i, j = pairs.T
             found.scatter_reduce_(0, i, squared_distances(part[i], centers[j]), "amin")
         nearest[open_] = found
@@ -282,12 +283,12 @@ def _next_block(block: int, picked: int, largest: int) -> int:
 def _mean(points: Tensor) -> Tensor:
     """float64 (d,), with no more than a slice of the points in float64."""
     total = points.new_zeros(points.shape[1], dtype=torch.float64)
-    for part in points.split(_SLICE[points.device.type]):
+    for part in torch.split(points, _SLICE[points.device.type]):
         total += part.sum(dim=0, dtype=torch.float64)
     return total / len(points)
 
 
 def _farthest(points: Tensor, place: Tensor) -> int:
     """The row farthest from ``place`` (d,)."""
-    parts = points.split(_SLICE[points.device.type])
+    parts = torch.split(points, _SLICE[points.device.type])
     return int(torch.cat([squared_distances(part, place.unsqueeze(0)) for part in parts]).argmax())

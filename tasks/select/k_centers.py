@@ -20,7 +20,7 @@ _SLICE = 1 << 14
 def select(candidates: Candidates, seen: Embedded, size: int) -> Chosen:
     """The ``size`` items of greedy k-centers that starts from the labelled ones; scores and seed have no part in it.
 
-    Ties go to the smallest id, so the order of rows does not matter. Source and arithmetic: tasks/select/farthest_first.
+    Ties go to the smallest id, so the order of rows does not matter. Source: see farthest_first.py.
 
     Raises:
         FrugalError: an item's features are not finite.
@@ -45,7 +45,8 @@ def _refuse_broken(features: npt.NDArray[np.float32], name: Callable[[int], str]
 
 def _by_id(ids: pa.Array) -> npt.NDArray[np.int64]:
     """Positions in the order of ids."""
-    return pc.sort_indices(ids).to_numpy().astype(np.int64)
+    order: npt.NDArray[np.int64] = pc.sort_indices(ids).to_numpy().astype(np.int64)
+    return order
 
 
 def _arranged(features: npt.NDArray[np.float32], order: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

@@ -64,18 +64,20 @@ class _Coverage:
         similarities = self._similarities(items)
         similarities -= self._covered
         np.maximum(similarities, 0, out=similarities)
-        return similarities.sum(axis=1).astype(np.float64)
+        gains: Floats = similarities.sum(axis=1).astype(np.float64)
+        return gains
 
     def _similarities(self, items: Positions) -> Singles:
         """Of each of the items to all, (items, n)."""
-        negative = self._features[items] @ self._features.T
-        negative *= 2
-        negative -= self._norms
-        negative -= self._norms[items, None]
-        # Rounding, of an item and itself.
-        np.minimum(negative, 0, out=negative)
-        negative /= np.float32(_SIGMA**2)
-        return np.exp(negative, out=negative)
+        similar: Singles = self._features[items] @ self._features.T
+        similar *= 2
+        similar -= self._norms
+        similar -= self._norms[items, None]
+        # Above 0 is rounding, of an item and itself.
+        np.minimum(similar, 0, out=similar)
+        similar /= np.float32(_SIGMA**2)
+        np.exp(similar, out=similar)
+        return similar
 
 
 def _best(coverage: _Coverage, bounds: Floats) -> int:

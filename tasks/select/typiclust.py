@@ -39,7 +39,7 @@ def typical(features: Singles, keys: Keys, size: int, seed: np.random.SeedSequen
         int64 positions, in the order of choice.
 
     Source: G. Hacohen, A. Dekel and D. Weinshall, Active Learning on a Budget: Opposite Strategies Suit High and Low
-    Budgets, ICML 2022, arXiv 2202.02794, section 3 and appendix F, with nothing labelled yet. Other than there,
+    Budgets, ICML 2022, arXiv 2202.02794, section 3, with nothing labelled yet. Other than in the authors' program,
     typicality is not computed anew without the items that were taken.
     """
     clusters = _clusters(features, min(size, len(features), _MOST_CLUSTERS), seed)
@@ -80,7 +80,7 @@ def _clusters(features: Singles, count: int, seed: np.random.SeedSequence) -> np
     """The number of each item's cluster, (n,); some may be empty."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     state = int(seed.generate_state(1)[0])
     found: Any

@@ -66,7 +66,8 @@ def _correlation(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> float | No
 def _centred(values: npt.NDArray[Any]) -> Scores:
     # Their scale has no say, and the squares of very small values would vanish.
     centred: Scores = values - values.mean()
-    return centred / np.abs(centred).max()
+    centred /= np.abs(centred).max()
+    return centred
 
 
 def _first(scores: Scores, count: int) -> npt.NDArray[np.int64]:

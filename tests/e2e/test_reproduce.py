@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(400)]
 BIN = Path(sys.executable).parent
 #: From round 001 on, INFER scores a sample drawn by the cached values.
 CANDIDATES = ["infer.scope=[candidates]", "infer.candidates.size=40"]
+#: It selects for a target that is trained in the end.
+PROXY = "proxy={train: {model: linear, lr: 0.05}, agreement: 20}"
 
 
 def sh(root: Path, *command: str, **environment: str) -> str:
@@ -34,7 +36,7 @@ def sh(root: Path, *command: str, **environment: str) -> str:
 def finished(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Path:
     root = tmp_path_factory.mktemp("finished") / "w"
     init(root)
-    sh(root, "frugal", "run", "conf/digits.yaml", *QUICK, *CANDIDATES, PREFECT_API_URL=prefect_server)
+    sh(root, "frugal", "run", "conf/digits.yaml", *QUICK, *CANDIDATES, PROXY, PREFECT_API_URL=prefect_server)
     return root
 
 
@@ -64,9 +66,9 @@ def test_only_candidates_were_scored_after_the_first_pass(finished: Path) -> Non
 
 def test_stages_really_run_again_to_the_same_bytes(workspace: Path) -> None:
     before = snapshot(workspace / "data" / "rounds")
-    for stage in ("train@001", "infer@001"):
+    for stage in ("train@001", "infer@001", "target@002"):
         out = sh(workspace, "dvc", "repro", "-f", "-s", "--no-run-cache", stage)
-        assert f"{stage.partition('@')[0]} 001: done" in out
+        assert f"{stage.replace('@', ' ')}: done" in out
     assert sh(workspace, "git", "status", "--porcelain") == ""
     assert snapshot(workspace / "data" / "rounds") == before
 
@@ -97,7 +99,7 @@ def test_earlier_commit_brings_its_pools_back(workspace: Path) -> None:
 def test_lock_names_only_stages_of_the_rounds(finished: Path) -> None:
     locked = yaml.safe_load((finished / "dvc.lock").read_text())["stages"]
     stages = {"pool"} | {f"{name}@00{number}" for number in range(3) for name in ("select", "label", "train")}
-    assert set(locked) == stages | {"infer@000", "infer@001"}
+    assert set(locked) == stages | {"infer@000", "infer@001", "target@002"}
 
 
 def test_finished_loop_run_again_only_reports(finished: Path, prefect_server: str) -> None:

@@ -94,7 +94,7 @@ def gram_form(x: Tensor, g: Tensor, geometry: Geometry) -> Tensor:
 
 
 def _folded(inner: Tensor, size: int, geometry: Geometry, axis: int) -> Tensor:
-    """Inner products of pixels, (m, height, width, height, width), as those of patches along one axis, ``size`` long."""
+    """Inner products of pixels, (m, height, width, height, width), as those of ``size`` patches along one axis."""
     stride, pixels = geometry.stride[axis], inner.shape[1 + axis]
     shape = list(inner.shape)
     shape[1 + axis] = shape[3 + axis] = size

@@ -11,7 +11,9 @@ Rochette et al., Efficient Per-Example Gradient Computations in Convolutional Ne
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,10 @@ from tasks.errors import ConfigError
 from tasks.models.gradients import layers
 
 #: What the items that are computed at once may take, by the kind of device.
-BYTES = {"cpu": 512 * 2**20, "cuda": 8 * 2**30}
+BYTES = {"cpu": 256 * 2**20, "cuda": 8 * 2**30}
+
+#: What an item takes in a model, by its shape and type; to find out costs a pass.
+_sizes: WeakKeyDictionary[nn.Module, dict[Any, int]] = WeakKeyDictionary()
 
 
 def gradient_norms(model: nn.Module, batch: Tensor, seed: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
@@ -39,7 +44,7 @@ def gradient_norms(model: nn.Module, batch: Tensor, seed: Callable[[Tensor], Ten
         ConfigError: a layer with parameters is not supported, or has its parameters used more than once.
     """
     size = _chunk(model, batch)
-    parts = [_chunk_norms(model, items, seed) for items in batch.split(size)]
+    parts = [_chunk_norms(model, items, seed) for items in torch.split(batch, size)]
     norms, logits = zip(*parts, strict=True)
     return torch.cat(norms, dim=1), torch.cat(logits)
 
@@ -50,15 +55,16 @@ def _chunk_norms(model: nn.Module, items: Tensor, seed: Callable[[Tensor], Tenso
     anchor = torch.zeros((), device=items.device, requires_grad=True)
 
     def watch(module: nn.Module, x: Tensor, output: Tensor) -> Tensor:
-        watched: Tensor = _Watch.apply(anchor, output, x.detach(), module, norms)  # type: ignore[no-untyped-call]
+        # A view's place in the graph is its base's; linear layers return one of inputs with several positions.
+        output = output.clone() if output._is_view() else output
+        watched: Tensor = _Watch.apply(anchor, output, x.detach(), module, norms)
         return watched
 
-    with torch.enable_grad(), _each_call(model, watch):
+    with torch.enable_grad(), _each_call(model, len(items), watch):
         logits = model(items)
-    if logits.requires_grad:
-        slope = seed(logits.detach()).to(logits.dtype)
-        torch.autograd.grad(logits, anchor, slope, allow_unused=True)
-    return torch.stack([*norms, torch.zeros_like(norms[0])]), logits.detach()
+    slopes = seed(logits.detach()).to(logits.dtype)
+    torch.autograd.grad(logits, anchor, slopes, allow_unused=True)
+    return torch.stack(norms), logits.detach()
 
 
 class _Watch(torch.autograd.Function):
@@ -82,43 +88,55 @@ class _Watch(torch.autograd.Function):
 
 
 @contextmanager
-def _each_call(model: nn.Module, visit: Callable[[nn.Module, Tensor, Tensor], Tensor | None]) -> Iterator[None]:
-    """``visit`` each layer with parameters of its own as it is called, with its input and output.
+def _each_call(
+    model: nn.Module, items: int, visit: Callable[[nn.Module, Tensor, Tensor], Tensor | None]
+) -> Iterator[None]:
+    """``visit`` each layer with parameters of its own as it is called on ``items`` items, with its input and output.
 
     What it returns takes the output's place. Layers of which gradients could not be told are refused.
     """
     used: set[int] = set()
 
-    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor | None]:
-        def called(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
-            own = {id(parameter) for parameter in module.parameters(recurse=False)}
-            if not layers.supported(module):
-                raise _refusal(f"does not know the gradients of layer {name!r} ({type(module).__name__})")
-            if own & used:
-                raise _refusal(f"needs each parameter to be used once, but those of layer {name!r} are used again")
-            used.update(own)
-            return visit(module, inputs[0], output)
+    def check(module: nn.Module, inputs: tuple[Tensor, ...], name: str) -> None:
+        own = {id(parameter) for parameter in module.parameters(recurse=False)}
+        if not layers.supported(module):
+            raise _refusal(f"does not know the gradients of layer {name!r} ({type(module).__name__})")
+        if own & used:
+            raise _refusal(f"needs each parameter to be used once, but those of layer {name!r} are used again")
+        used.update(own)
 
-        return called
+    def called(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str) -> Tensor | None:
+        if len(output) != items:
+            raise _refusal(f"needs the items in the first dimension, where layer {name!r} has {len(output)} of {items}")
+        return visit(module, inputs[0], output)
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
             if next(module.parameters(recurse=False), None) is not None:
-                stack.callback(module.register_forward_hook(hook(name)).remove)
+                stack.callback(module.register_forward_pre_hook(partial(check, name=name)).remove)
+                stack.callback(module.register_forward_hook(partial(called, name=name)).remove)
         yield
 
 
 def _refusal(reason: str) -> ConfigError:
     return ConfigError(
-        f"infer.acquisition: the norm of the whole gradient {reason}; take the last layer's with entropy_gradnorm_last, "
-        "or another train.model"
+        f"infer.acquisition: the norm of the whole gradient {reason}; take the last layer's with "
+        "entropy_gradnorm_last, or another train.model"
     )
 
 
 def _chunk(model: nn.Module, batch: Tensor) -> int:
     """How many items to compute at once, of about the same number each time."""
-    if len(batch) == 1:
-        return 1
+    known = _sizes.setdefault(model, {})
+    kind = (batch.shape[1:], batch.dtype, torch.is_autocast_enabled(batch.device.type))
+    if kind not in known:
+        known[kind] = _item_bytes(model, batch[:1])
+    fitting = max(1, BYTES[batch.device.type] // known[kind])
+    return -(-len(batch) // -(-len(batch) // fitting))
+
+
+def _item_bytes(model: nn.Module, item: Tensor) -> int:
+    """At most what one item takes from the forward to the backward pass."""
     held: list[int] = []
     largest = 0
 
@@ -129,7 +147,6 @@ def _chunk(model: nn.Module, batch: Tensor) -> int:
         largest = max(largest, held[-1] * math.prod(getattr(module, "kernel_size", ())))
 
     # Without gradients, autocast would keep weights that cannot be used with them.
-    with torch.enable_grad(), _each_call(model, measure):
-        model(batch[:1])
-    fitting = max(1, BYTES[batch.device.type] // (sum(held) + largest))
-    return -(-len(batch) // -(-len(batch) // fitting))
+    with torch.enable_grad(), _each_call(model, 1, measure):
+        model(item)
+    return max(1, sum(held) + largest)

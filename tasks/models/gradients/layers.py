@@ -30,9 +30,10 @@ def _normalisation(module: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor, g: Tensor
         x, g = x.flatten(2), g.flatten(2)
     else:
         x, g = x.unsqueeze(2), g.unsqueeze(2)
-    shifted = x - module.running_mean.unsqueeze(1)
-    gamma = (shifted * g).sum(2) * torch.rsqrt(module.running_var + module.eps)
-    return [squared(gamma, 1), squared(g.sum(2), 1)]
+    # Not (x - mean)·g, which would cost a third more; a large mean costs a digit instead.
+    beta = g.sum(2)
+    gamma = ((x * g).sum(2) - module.running_mean * beta) * torch.rsqrt(module.running_var + module.eps)
+    return [squared(gamma, 1)] if module.bias is None else [squared(gamma, 1), squared(beta, 1)]
 
 
 _NORMS: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], list[Tensor]]] = {

@@ -12,7 +12,8 @@ def wide(values: Tensor) -> Tensor:
 def squared(values: Tensor, dim: int) -> Tensor:
     """Σ v² over a dimension, in float32 at least."""
     dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
-    return torch.linalg.vector_norm(values, dim=dim, dtype=dtype).square()
+    norms: Tensor = torch.linalg.vector_norm(values, dim=dim, dtype=dtype)
+    return norms.square()
 
 
 def product_norms(x: Tensor, g: Tensor) -> Tensor:
