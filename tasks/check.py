@@ -155,10 +155,10 @@ def _models_fit(config: Config, source: Source) -> None:
         _fitting(config, "train", config.train, source, source.shape)
         model = _fitting(config, "proxy.train", config.proxy.train, source, shape)
     if max(config.infer.passes, config.infer.first_passes or 1) > 1 and not has_dropout(model):
-        block = "train" if config.proxy is None else "proxy.train"
         raise ConfigError(
             f"infer.passes: the model {config.selecting.model} has no dropout, so its passes would all be equal; set "
-            f"infer.passes=1, choose a model with dropout (ceal_cnn, vgg11_bn), or use an ensemble ({block}.members)"
+            "infer.passes=1, choose a model with dropout (ceal_cnn, vgg11_bn), or use an ensemble "
+            f"({config.block}.members)"
         )
 
 

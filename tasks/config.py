@@ -333,6 +333,11 @@ class Config(Model):
         """How the model learns that is trained in every round and scores the pool: the proxy, if there is one."""
         return self.train if self.proxy is None else self.proxy.train
 
+    @property
+    def block(self) -> str:
+        """The dotted path of ``selecting``."""
+        return "train" if self.proxy is None else "proxy.train"
+
     @model_validator(mode="before")
     @classmethod
     def _proxy_is_like_the_target_but_for_what_it_sets(cls, values: Any) -> Any:
@@ -363,18 +368,17 @@ class Config(Model):
         if name in registry.SAMPLED_ACQUISITIONS and fewest * self.selecting.members < 2:
             raise ValueError(
                 f"infer.acquisition: {name} compares several predictions of an item; set infer.passes (dropout left "
-                "on; and infer.first_passes) or train.members (an ensemble) to 2 or more"
+                f"on; and infer.first_passes) or {self.block}.members (an ensemble) to 2 or more"
             )
         if name in registry.MODEL_ACQUISITIONS and max(self.infer.passes, first or 1, self.selecting.members) > 1:
             raise ValueError(
-                f"infer.acquisition: {name} looks into one model in one pass; set infer.passes=1 and train.members=1, "
-                "and leave infer.first_passes out"
+                f"infer.acquisition: {name} looks into one model in one pass; set infer.passes=1 and "
+                f"{self.block}.members=1, and leave infer.first_passes out"
             )
         if name in registry.LOSS_PREDICTING and self.selecting.loss_prediction is None:
-            block = "train" if self.proxy is None else "proxy.train"
             raise ValueError(
                 f"infer.acquisition: {name} needs a model that learnt to predict its loss; set "
-                f"{block}.loss_prediction={{}}"
+                f"{self.block}.loss_prediction={{}}"
             )
         return self
 
@@ -384,13 +388,14 @@ class Config(Model):
         keys = policy.needs_metric()
         if keys and policy.metric == "validation_accuracy" and not self.selecting.validation:
             raise ValueError(
-                f"{keys[0]}: goes by the validation accuracy, and nothing is held back for it; set train.validation "
-                "to a share of the labels, or policy.metric=accuracy to give the held-out set a say"
+                f"{keys[0]}: goes by the validation accuracy, and nothing is held back for it; set "
+                f"{self.block}.validation to a share of the labels, or policy.metric=accuracy to give the "
+                "held-out set a say"
             )
         if policy.retrain != "scratch" and self.selecting.repeats > 1:
             raise ValueError(
-                f"policy.retrain: {policy.retrain} goes on from one model, and train.repeats trains several; set "
-                "policy.retrain=scratch or train.repeats=1"
+                f"policy.retrain: {policy.retrain} goes on from one model, and {self.block}.repeats trains several; "
+                f"set policy.retrain=scratch or {self.block}.repeats=1"
             )
         # How large a schedule's first round is depends on the pool (tasks/check.py).
         if policy.query_size != "schedule" and (short := short_budget(self, self.loop.initial, "loop.initial")):
@@ -478,9 +483,10 @@ def leaking_validation(config: Config, first: int, key: str) -> str | None:
         return None
     needed = math.ceil(math.log(LEAK) / math.log(share))
     return (
-        f"train.validation: {share:g} of the first {first} labels may be all of them (probability {chance:.1g}), and "
-        f"policy.retrain={mode} would go on from a model that was trained on an item later held back; begin with "
-        f"{needed} labels or more ({key}), lower train.validation, or set policy.retrain=scratch"
+        f"{config.block}.validation: {share:g} of the first {first} labels may be all of them (probability "
+        f"{chance:.1g}), and policy.retrain={mode} would go on from a model that was trained on an item later held "
+        f"back; begin with {needed} labels or more ({key}), lower {config.block}.validation, or set "
+        "policy.retrain=scratch"
     )
 
 

@@ -81,6 +81,7 @@ def test_plan_gives_every_decision_its_reason(workspace: Workspace) -> None:
         "proxy",
         "infer_scope",
         "infer_passes",
+        "infer_features",
         "retrain",
         "stop_set",
         "watch",

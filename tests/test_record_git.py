@@ -7,14 +7,15 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows.record import Summary, check, git, subject
-from tasks.config import RecordConfig
+from tasks.config import Config, parse
 from tasks.errors import RecordError, WorkspaceError
 from tasks.rounds import Workspace, find_workspace
-from tests.record_helpers import add_round, make_workspace
+from tests.record_helpers import CONFIG, add_round, make_workspace
 
 
 @pytest.fixture
@@ -22,6 +23,11 @@ def workspace(tmp_path: Path) -> Workspace:
     made = make_workspace(tmp_path / "loop")
     add_round(made, 0)
     return made
+
+
+def wanted(**record: Any) -> Config:
+    """A configuration that asks for such a record."""
+    return parse(CONFIG | {"record": record}, "test")
 
 
 def log(workspace: Workspace) -> list[str]:
@@ -172,8 +178,8 @@ def test_the_workspace_must_be_the_top_of_its_repository(tmp_path: Path) -> None
     (inner / "conf").mkdir(parents=True)
     (inner / "dvc.yaml").touch()
     with pytest.raises(WorkspaceError, match=r"inner: lies inside the git repository .*frugal init DIR"):
-        check(find_workspace(inner), RecordConfig(dvc=False))
-    check(find_workspace(inner), RecordConfig(git="off", dvc=False))
+        check(find_workspace(inner), wanted(dvc=False))
+    check(find_workspace(inner), wanted(git="off", dvc=False))
 
 
 def test_a_folder_without_git_is_refused_only_if_git_is_wanted(tmp_path: Path) -> None:
@@ -181,14 +187,14 @@ def test_a_folder_without_git_is_refused_only_if_git_is_wanted(tmp_path: Path) -
     (tmp_path / "dvc.yaml").touch()
     plain = find_workspace(tmp_path)
     with pytest.raises(WorkspaceError, match="not under git"):
-        check(plain, RecordConfig())
+        check(plain, wanted())
     with pytest.raises(WorkspaceError, match="not under DVC"):
-        check(plain, RecordConfig(git="off"))
-    check(plain, RecordConfig(git="off", dvc=False))
+        check(plain, wanted(git="off"))
+    check(plain, wanted(git="off", dvc=False))
 
 
 def test_a_new_workspace_passes_the_check(workspace: Workspace) -> None:
-    check(workspace, RecordConfig())
+    check(workspace, wanted())
 
 
 def test_the_subject_of_a_round() -> None:

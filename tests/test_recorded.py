@@ -7,17 +7,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks import files
 from tasks.config import override
 from tasks.datasets.source import Source, Split
 from tasks.errors import ConfigError, DataError
+from tasks.history import history
 from tasks.rounds import Workspace, load_config
 from tasks.select import recorded
 from tasks.select.choice import Candidates
-from tests.pools import CLASSES, make_workspace, write_plan
+from tests.pools import CLASSES, column, make_workspace, write_plan
+from tests.test_loop import begin, finish
 
 SEED = np.random.SeedSequence(3)
 
@@ -47,10 +49,10 @@ def write_loop(root: Path, *batches: list[str], restart_after: int | None = None
     return workspace
 
 
-def repeating(root: Path, recording: str, **settings: Any) -> Workspace:
+def repeating(root: Path, recording: str, **changes: Any) -> Workspace:
     """A loop of 60 items that repeats a recording."""
     select = {"initial": "recorded", "strategy": "recorded", "recorded": recording}
-    return make_workspace(root, select=select, **settings)
+    return make_workspace(root, select=select, **changes)
 
 
 def chosen(workspace: Workspace, names: list[str], size: int) -> list[str]:
@@ -112,6 +114,7 @@ def test_ids_of_digits_alone_stay_what_they_are(tmp_path: Path) -> None:
     assert recorded.read("chosen.csv", tmp_path).ids.to_pylist() == ["0012", "7"]
 
 
+@settings(max_examples=25)
 @given(st.permutations(range(12)), st.permutations(range(12)), st.lists(st.integers(1, 4), min_size=1, max_size=3))
 def test_any_sizes_take_the_recording_from_its_beginning_whatever_the_order_of_the_candidates(
     tmp_path_factory: pytest.TempPathFactory, order: list[int], rows: list[int], sizes: list[int]
@@ -214,7 +217,7 @@ def test_the_same_items_in_another_resolution_are_no_other_pool(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("settings", "enough"),
+    ("changes", "enough"),
     [
         ({}, 21),
         ({"loop.max_labels": 15}, 15),
@@ -224,11 +227,11 @@ def test_the_same_items_in_another_resolution_are_no_other_pool(tmp_path: Path) 
     ],
 )
 def test_a_recording_has_to_last_for_the_labels_that_are_sure_to_be_asked_for(
-    tmp_path: Path, settings: dict[str, Any], enough: int
+    tmp_path: Path, changes: dict[str, Any], enough: int
 ) -> None:
     workspace = repeating(tmp_path / "loop", "../chosen.parquet")
-    changed = tuple(f"{key}={value}" for key, value in settings.items())
-    config, everything = override(load_config(workspace), changed, "test"), source(ids(*range(60)))
+    overrides = tuple(f"{key}={value}" for key, value in changes.items())
+    config, everything = override(load_config(workspace), overrides, "test"), source(ids(*range(60)))
     files.write_table(tmp_path / "chosen.parquet", pa.table({"id": ids(*range(enough))}))
     recorded.check_recording(config, workspace.root, everything)
     if enough > 1:
@@ -240,3 +243,16 @@ def test_a_recording_has_to_last_for_the_labels_that_are_sure_to_be_asked_for(
 def test_a_loop_that_repeats_nothing_is_left_alone(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path / "loop")
     recorded.check_recording(load_config(workspace), workspace.root, source(ids(0)))
+
+
+# A whole loop
+
+
+def test_one_round_trains_another_model_on_what_a_loop_chose_in_two(tmp_path: Path) -> None:
+    proxy = finish(begin(tmp_path / "proxy", "loop.rounds=2"))
+    repeats = ("select.initial=recorded", "select.strategy=recorded", "select.recorded=../proxy")
+    target = finish(begin(tmp_path / "target", *repeats, "loop.rounds=1", "loop.initial=20", "train.epochs=3"))
+    in_order = [id_ for number in range(2) for id_ in column(proxy.round_dir(number) / "selected.parquet", "id")]
+    assert column(target.round_dir(0) / "selected.parquet", "id") == in_order
+    (outcome,) = history(target)
+    assert (outcome.labels, outcome.items_scored) == (20, 0)

@@ -206,6 +206,7 @@ def test_the_decision_tells_by_which_rates_it_was_made(tmp_path: Path) -> None:
         workspace = finish(begin(tmp_path / name, *settings))
         told.append([(decision(workspace, number) or {})["numbers"].get("rates") for number in rounds(workspace)])
     asked = {"device": "cpu", "record_epoch": 1e-4, "forward_pass": 1e-5, "stage": 0.01, "evaluation": None}
+    asked |= {"target_record_epoch": None, "target_forward_pass": None}
     assert told == [[asked] * len(told[0]), [None] * len(told[1])]
 
 

@@ -1,6 +1,8 @@
 """Selection via proxy: a cheap model is trained and scores in every round, the one that it selects for now and then."""
 
 import dataclasses
+import re
+import shutil
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, spearmanr
 
+from flows import drive
 from tasks import files, loop, registry, stages
 from tasks.config import Config, parse
 from tasks.config_train import ProxyTargetConfig
 from tasks.cost import agreement as possible
 from tasks.cost import forecast, ledger
+from tasks.datasets.store import load_items
 from tasks.errors import ConfigError, DataError
 from tasks.history import history
 from tasks.infer.dropout import has_dropout
@@ -245,8 +249,6 @@ def test_as_large_a_share_is_taken_as_the_round_bought(items: int, bought: int, 
 
 
 def test_the_agreement_is_that_of_the_stored_models(done: Workspace) -> None:
-    from tasks.datasets.store import load_items
-
     ids = files.read_table(done.round_dir(1) / "unlabeled.parquet", ["id"])["id"].combine_chunks()
     keys = random_keys(ids, seed_sequence(load_config(done).seed, 0, "target"))
     chosen = sorted(ids.take(np.argsort(keys)[:40]).to_pylist())
@@ -360,8 +362,6 @@ def test_what_the_proxy_does_not_set_is_as_in_the_target() -> None:
 
 
 def test_a_loop_that_an_earlier_release_began_keeps_its_digests(done: Workspace, tmp_path: Path) -> None:
-    import shutil
-
     workspace = Workspace(shutil.copytree(done.root, tmp_path / "w"))
     stored_ = files.read_json(workspace.loop_file)
     del stored_["config"]["proxy"]
@@ -369,6 +369,46 @@ def test_a_loop_that_an_earlier_release_began_keeps_its_digests(done: Workspace,
     keys = ("seed", "device", "dataset", "train")
     digest = files.digest_value({key: stored_["config"][key] for key in keys})
     assert stages.input_digests(workspace, stages.TRAIN, 0)["config"] == digest
+
+
+@pytest.mark.parametrize(
+    ("blocks", "key"),
+    [
+        ({"infer": {"acquisition": "bald"}}, "proxy.train.members"),
+        ({"infer": {"acquisition": "learning_loss"}}, "proxy.train.loss_prediction"),
+        ({"policy": {"stop": {"plateau": {}}}}, "proxy.train.validation"),
+    ],
+)
+def test_what_the_proxy_lacks_is_asked_for_by_its_own_key(blocks: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError, match=rf" {re.escape(key)}"):
+        parse(settings() | blocks, "test")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "message"),
+    [
+        ({"target": {"end": False}}, "the target would never be trained"),
+        ({"agreement": 0, "ceiling": True}, "proxy.ceiling compares two targets"),
+        ({"train": {"model": "linera"}}, "did you mean 'linear'"),
+        ({"data": {"image_size": 0}}, "image_size"),
+    ],
+)
+def test_impossible_proxies_are_refused(proxy: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse(settings(**proxy), "test")
+
+
+def test_a_stage_that_is_not_due_is_not_run(done: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="stage target of round 000: no target is trained on its labels"):
+        drive.single_stage(done, "target", 0)
+    assert drive.single_stage(done, "target", 2) == "target 002: up to date"
+
+
+def test_without_items_to_compare_the_proxy_is_not_asked(tmp_path: Path) -> None:
+    workspace = finish(begin(tmp_path / "w", *NET, PROXY, "proxy.agreement=0", "proxy.ceiling=false", "loop.rounds=1"))
+    assert metrics(workspace, 0)["agreement"]["items"] == 0
+    used = ledger.ledger(workspace.round_dir(0))["stages"]["target"]["used"]
+    assert used["forward_passes"] == 10 + files.count_rows(workspace.pool / "test.parquet")
 
 
 def test_rates_of_ones_own_have_to_know_the_target() -> None:

@@ -17,7 +17,7 @@ from tasks.models import stored
 from tasks.models.forward import log_probabilities
 from tasks.rounds import Workspace
 from tasks.train import fit as fitting
-from tasks.train import members
+from tasks.train import joint, members
 from tests.model_helpers import digits_workspace, go_on, label, outputs, train
 
 #: A rate at which the first steps end in numbers that are none.
@@ -48,9 +48,9 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def losses(monkeypatch) -> list[float]:
     """What the training losses of coming steps shall be multiplied by, to be filled in; 1 afterwards."""
     factors: list[float] = []
-    loss = fitting.functional.cross_entropy
+    loss = joint.functional.cross_entropy
     monkeypatch.setattr(
-        fitting.functional,
+        joint.functional,
         "cross_entropy",
         lambda *arguments, **keywords: loss(*arguments, **keywords) * (factors.pop(0) if factors else 1.0),
     )

@@ -16,7 +16,7 @@ from tasks.models import stored
 from tasks.models.forward import log_probabilities
 from tasks.rounds import Workspace
 from tasks.seeds import torch_seed
-from tasks.train import run as stage
+from tasks.train import round as stage
 from tasks.train import sets, trainings
 from tasks.train.evaluate import evaluate
 from tests.model_helpers import digits_workspace, train

@@ -185,7 +185,7 @@ def training(
         used = new + min(max(round(settings["replay"] * old), fewest - new), old)
     records = used * epochs * trainings
     passes = records + held * epochs * trainings + held_out * trainings + (stop_set + held) * members
-    return Training(records, passes, _why("train" if config.proxy is None else "proxy.train", config.selecting, held))
+    return Training(records, passes, _why(config.block, config.selecting, held))
 
 
 def _why(block: str, settings: TrainConfig, held: int) -> tuple[str, ...]:
