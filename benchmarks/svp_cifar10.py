@@ -189,6 +189,8 @@ def main() -> None:
             print(f"{options.minutes:g} minutes are over: the same command goes on", file=sys.stderr)
             sys.exit(loops.STOPPED)
     found = bench.finished()
+    if not found:
+        sys.exit(f"{bench.work}: no seed is done in all its arms")
     figures = {**headline(protocol, found), "arms": told(protocol, found), "protocol": declared(protocol)}
     print_table(figures["arms"])
     harness.publish(protocol.name, figures, options, ("torch", "numpy"))

@@ -50,7 +50,7 @@ def begun(workspace: Workspace, comparison: Comparison) -> Iterator[None]:
 
         source = open_source(workspace, comparison.first.dataset)
         for arm in comparison.arms.values():
-            check.feasible(arm, source)
+            check.feasible(arm, source, workspace.root)
     comparison.root.mkdir(parents=True, exist_ok=True)
     with held(comparison.place):
         folder.check(comparison)

@@ -38,7 +38,7 @@ def start(workspace: Workspace, wanted: config.Config) -> None:
         from tasks import check
         from tasks.datasets.run import run as build_pool
 
-        build_pool(workspace, wanted.dataset, lambda source: check.feasible(wanted, source))
+        build_pool(workspace, wanted.dataset, lambda source: check.feasible(wanted, source, workspace.root))
     begin(workspace, wanted)
     _calibrate(workspace, wanted)
 

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,14 +26,19 @@ if TYPE_CHECKING:
 _ROUNDS = 1000
 
 
-def feasible(config: Config, source: Source) -> None:
+def feasible(config: Config, source: Source, root: Path) -> None:
     """Refuse a loop that this machine or this data set cannot run.
+
+    Args:
+        root: of the workspace, to which relative paths of the configuration belong.
 
     Raises:
         ConfigError: more labels asked for than there are, a budget that does not pay for a schedule's first ones, an
             oracle that does not know them, a confusion matrix of another size, a device that is not here, a model that
             does not take the items, more candidates than items or fewer than a query, several passes of a model without
-            dropout, or a target at a number of labels with which no round ends.
+            dropout, or a target at a number of labels with which no round ends; or a recording or features that are
+            missing or not of this data set.
+        DataError: the recording is damaged, or of another pool.
     """
     _enough_items(config, len(source.pool.ids))
     _schedule_begins(config, len(source.pool.ids))
@@ -41,6 +47,7 @@ def feasible(config: Config, source: Source) -> None:
     _scope_fits(config, len(source.pool.ids))
     _target_is_reached(config, len(source.pool.ids))
     _models_fit(config, source)
+    _files_fit(config, source, root)
 
 
 def _enough_items(config: Config, items: int) -> None:
@@ -103,6 +110,7 @@ def _scope_fits(config: Config, items: int) -> None:
     first, *later = _query_sizes(config, items)
     unlabeled, infer = items - first, config.infer
     for name, size in (
+        ("subset.size", infer.subset.size),
         ("candidates.size", infer.candidates.size),
         ("top.size", infer.top.size),
         ("clusters.count", infer.clusters.count),
@@ -112,15 +120,17 @@ def _scope_fits(config: Config, items: int) -> None:
                 f"infer.{name}: {size} is more than the {unlabeled} items that are unlabelled after the first round; "
                 "lower it"
             )
-    # Round 001 chooses by the first pass, which is a full one.
-    _scope_suffices(config, max(later[1:], default=0))
+    # Round 001 chooses by the first pass, which is a full one, but for a subset.
+    _scope_suffices(config, ("subset",), max(later, default=0))
+    _scope_suffices(config, ("candidates", "top"), max(later[1:], default=0))
 
 
-def _scope_suffices(config: Config, wanted: int) -> None:
+def _scope_suffices(config: Config, scopes: Sequence[str], wanted: int) -> None:
     """Refuse candidates that are fewer than the labels asked for, where older values are not to choose."""
     infer = config.infer
     key = "loop.query_size" if config.policy.query_size == "fixed" else f"policy.{config.policy.query_size}"
-    for name, size in (("candidates", infer.candidates.size), ("top", infer.top.size)):
+    for name in scopes:
+        size = getattr(infer, name).size
         if name in infer.scope and size is not None and size < wanted and config.select.max_age is not None:
             raise ConfigError(
                 f"infer.{name}.size: {size} candidates are fewer than the {wanted} labels of a round "
@@ -148,18 +158,40 @@ def _models_fit(config: Config, source: Source) -> None:
     from tasks.infer.dropout import has_dropout
     from tasks.models.view import shape_at
 
-    if config.proxy is None:
-        model = _fitting(config, "train", config.train, source, source.shape)
-    else:
-        shape = shape_at(source.shape, config.proxy.data.image_size)
+    side = None if config.proxy is None else config.proxy.data.image_size
+    shape = shape_at(source.shape, side)
+    if config.proxy is not None:
         _fitting(config, "train", config.train, source, source.shape)
-        model = _fitting(config, "proxy.train", config.proxy.train, source, shape)
+    model = _fitting(config, config.block, config.selecting, source, shape)
+    _acquisition_fits(config, model, shape)
     if max(config.infer.passes, config.infer.first_passes or 1) > 1 and not has_dropout(model):
         raise ConfigError(
             f"infer.passes: the model {config.selecting.model} has no dropout, so its passes would all be equal; set "
             "infer.passes=1, choose a model with dropout (ceal_cnn, vgg11_bn), or use an ensemble "
             f"({config.block}.members)"
         )
+
+
+def _acquisition_fits(config: Config, model: "nn.Module", shape: tuple[int, ...]) -> None:
+    """Refuse a model that does not say where its features are, or has layers that gradient norms do not know."""
+    from tasks.models.gradients.engine import check_model
+    from tasks.models.taps import head_of
+
+    acquisition = config.infer.acquisition
+    if config.select.strategy in registry.FEATURE_STRATEGIES or "clusters" in config.infer.scope:
+        head_of(model)
+    if acquisition in registry.MODEL_ACQUISITIONS and config.select.strategy not in registry.BLIND:
+        head_of(model)
+        if acquisition in registry.GRADIENTS:
+            check_model(model, shape)
+
+
+def _files_fit(config: Config, source: Source, root: Path) -> None:
+    from tasks.select.cold_start import check_features
+    from tasks.select.recorded import check_recording
+
+    check_features(config, root, source)
+    check_recording(config, root, source)
 
 
 def _fitting(config: Config, block: str, train: TrainConfig, source: Source, shape: tuple[int, ...]) -> "nn.Module":

@@ -95,6 +95,9 @@ MODEL_ACQUISITIONS = {
     "lplgrad": "tasks.infer.gradnorm:global_norm",
 }
 
+#: Those of them that go through every layer with parameters.
+GRADIENTS = frozenset({"entropy_gradnorm", "entropy_gradnorm_sum", "lplgrad"})
+
 ALL_ACQUISITIONS = {**ACQUISITIONS, **SAMPLED_ACQUISITIONS, **MODEL_ACQUISITIONS}
 
 #: Acquisition functions that only a model trained with train.loss_prediction has.

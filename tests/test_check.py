@@ -1,23 +1,27 @@
 """What is refused before anything is decoded or spent."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
+from tasks import registry
 from tasks.check import feasible
 from tasks.config import parse
 from tasks.datasets.opening import open_source
 from tasks.errors import ConfigError
+from tasks.models.taps import Taps, tapped
 from tasks.rounds import Workspace
 from tests.pools import PRICES
 
 
-def check(**settings: Any) -> None:
+def check(root: Path = Path(), **settings: Any) -> None:
     """The check on scikit-learn's digits, 60 of them in the pool."""
     values = {"name": "test", "device": "cpu", "dataset": {"name": "digits", "limit": 60}, "prices": PRICES}
     config = parse(values | {"loop": {"initial": 10, "query_size": 5, "rounds": 3}} | settings, "test")
-    feasible(config, open_source(Workspace(Path()), config.dataset))
+    feasible(config, open_source(Workspace(Path()), config.dataset), root)
 
 
 def scope(name: str, **settings: Any) -> dict[str, Any]:
@@ -166,3 +170,44 @@ def test_it_is_the_proxy_that_needs_dropout() -> None:
     check(infer={"passes": 4}, train={"model": "linear"}, proxy={"train": {"model": "ceal_cnn"}})
     with pytest.raises(ConfigError, match=r"linear has no dropout.*proxy\.train\.members"):
         check(infer={"passes": 4}, proxy=proxy())
+
+
+@pytest.mark.parametrize("size", [51, 4])
+def test_a_subset_of_more_items_than_there_are_or_of_fewer_than_are_asked_for_is_refused(size: int) -> None:
+    with pytest.raises(ConfigError, match=rf"infer\.subset\.size: {size} "):
+        check(infer=scope("subset", size=size))
+
+
+def test_features_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"select\.features: .*nowhere\.parquet: no such file"):
+        check(tmp_path, select={"initial": "typiclust", "features": "nowhere.parquet"})
+
+
+def test_a_recording_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"select\.recorded: .*nowhere is neither the folder of a loop nor"):
+        check(tmp_path, select={"initial": "recorded", "strategy": "recorded", "recorded": "nowhere"})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"infer": {"acquisition": "entropy_gradnorm_last"}}, {"select": {"strategy": "badge"}}]
+)
+def test_a_model_without_the_needed_taps_is_refused(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.MODELS, "own", "tests.test_check:own")
+    with pytest.raises(ConfigError, match="does not say where its features are"):
+        check(train={"model": "own"}, **settings)
+
+
+def test_a_layer_whose_gradients_nobody_knows_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.MODELS, "own", "tests.test_check:normalised")
+    with pytest.raises(ConfigError, match=r"layer '1' \(LayerNorm\)"):
+        check(train={"model": "own"}, infer={"acquisition": "entropy_gradnorm"})
+
+
+def own(shape: tuple[int, ...], classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), classes))
+
+
+def normalised(shape: tuple[int, ...], classes: int) -> nn.Module:
+    width = math.prod(shape)
+    model = nn.Sequential(nn.Flatten(), nn.LayerNorm(width), nn.Linear(width, classes))
+    return tapped(model, Taps("2"))

@@ -45,12 +45,17 @@ def arms(loaded: Sequence[tuple[str, Config]]) -> dict[str, Config]:
 
 def unattended(config: Config, workspace: Workspace, mlflow: bool) -> Config:
     """``config`` for a loop that lies elsewhere than ``workspace``, and is recorded at most in MLflow."""
-    root = config.dataset.root
-    if root is not None and not root.startswith("~"):
-        root = str((workspace.root / root).resolve())
+
+    def there(path: str | None) -> str | None:
+        return path if path is None or path.startswith("~") else str((workspace.root / path).resolve())
+
+    select = config.select
     return config.model_copy(
         update={
-            "dataset": config.dataset.model_copy(update={"root": root}),
+            "dataset": config.dataset.model_copy(update={"root": there(config.dataset.root)}),
+            "select": select.model_copy(
+                update={"features": there(select.features), "recorded": there(select.recorded)}
+            ),
             "record": RecordConfig(git="off", dvc=False, mlflow=mlflow),
         }
     )

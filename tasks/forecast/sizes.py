@@ -33,5 +33,5 @@ def sizes(workspace: Workspace, config: Config) -> Sizes:
         info = load_info(workspace)
         return Sizes(info.shape, len(info.classes), info.items, info.held_out)
     source = open_source(workspace, config.dataset)
-    check.feasible(config, source)
+    check.feasible(config, source, workspace.root)
     return Sizes(source.shape, len(source.classes), len(source.pool.ids), len(source.test.ids))

@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks.config import Config
+from tasks.datasets.source import Source
 from tasks.datasets.store import by_id, load_info, load_items
 from tasks.errors import ConfigError
 from tasks.order import random_keys, smallest
@@ -57,6 +59,20 @@ def max_herding(workspace: Workspace, candidates: Candidates, size: int) -> Chos
     at_random = np.argsort(keys[sample], kind="stable")
     found = at_random[herded(features[at_random], size)]
     return Chosen(sample[found], ["max-herding"] * len(found))
+
+
+def check_features(config: Config, root: Path, source: Source) -> None:
+    """Refuse a file of features that does not hold every item; a loop that names none is left alone.
+
+    Args:
+        root: of the workspace, to which a relative select.features belongs.
+        source: the data set of the loop.
+
+    Raises:
+        ConfigError: the file is not what it has to be.
+    """
+    if config.select.features is not None:
+        _stored(root / config.select.features, pa.array(source.pool.ids, pa.string()))
 
 
 def _sample(candidates: Candidates, most: int) -> tuple[npt.NDArray[np.uint64], Positions]:

@@ -49,6 +49,21 @@ def gradient_norms(model: nn.Module, batch: Tensor, seed: Callable[[Tensor], Ten
     return torch.cat(norms, dim=1), torch.cat(logits)
 
 
+def check_model(model: nn.Module, shape: tuple[int, ...]) -> None:
+    """Refuse a model of whose layers ``gradient_norms`` could not tell the gradients.
+
+    Args:
+        model: on the meta device; is put into evaluation mode.
+        shape: of one item.
+
+    Raises:
+        ConfigError: as there; the layer is named.
+    """
+    model.eval()
+    with torch.no_grad(), _each_call(model, 1, lambda module, x, output: None):
+        model(torch.zeros(1, *shape, device="meta"))
+
+
 def _chunk_norms(model: nn.Module, items: Tensor, seed: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     norms: list[Tensor] = []
     # The one thing that asks for a gradient; whatever has been watched depends on it.
