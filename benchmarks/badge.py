@@ -154,6 +154,7 @@ Call = Callable[[], Any]
 def ours(probabilities: np.ndarray, features: np.ndarray, batch: int) -> Call:
     """The product, from ids and arrays to positions."""
     import pyarrow as pa
+    import torch
 
     from tasks.select.badge import select
     from tasks.select.choice import Candidates, Embedded
@@ -161,7 +162,7 @@ def ours(probabilities: np.ndarray, features: np.ndarray, batch: int) -> Call:
     count = len(features)
     ids = pa.array([f"train/{number:07d}" for number in range(count)])
     candidates = Candidates(ids, np.full(count, np.nan), np.random.SeedSequence(0))
-    seen = Embedded(features, probabilities, features[:0])
+    seen = Embedded(features, probabilities, features[:0], torch.device("cpu"))
     return lambda: select(candidates, seen, batch).positions
 
 

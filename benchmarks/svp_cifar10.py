@@ -170,9 +170,9 @@ def quick(protocol: Protocol) -> Protocol:
         replace(arm, selector={**arm.selector, "epochs": 1}) if arm.selector and "epochs" in arm.selector else arm
         for arm in protocol.arms
     )
-    budgets = tuple(40 * (index + 2) for index in range(len(protocol.budgets)))
+    budgets = tuple(24 * (index + 2) for index in range(len(protocol.budgets)))
     return replace(
-        protocol, pool=400, initial=40, budgets=budgets, train=tiny, arms=arms, seeds=1, held_out=100, ceiling=80
+        protocol, pool=200, initial=24, budgets=budgets, train=tiny, arms=arms, seeds=1, held_out=100, ceiling=48
     )
 
 
@@ -198,7 +198,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = harness.parser(__doc__, quick="400 items, two epochs, one seed")
+    parser = harness.parser(__doc__, quick="200 items, two epochs, one seed")
     parser.add_argument("--work", type=Path, required=True, help="where finished steps are kept, to go on later")
     parser.add_argument("--protocol", choices=("cpu", "paper"), default="cpu", help="which question (default: cpu)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="(default: cpu, and cuda for the paper's)")

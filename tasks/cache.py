@@ -79,17 +79,21 @@ def _in_columns(table: pa.Table, names: Sequence[str]) -> pa.Table:
     return pa.table(columns).cast(pa.schema(fields))
 
 
-def check_pool(path: Path, cache: pa.Table, ids: pa.Array) -> None:
-    """Refuse a cache of items none of which is among ``ids``: it belongs to another pool, whatever it says.
+def check_pool(path: Path, cache: pa.Table, ids: pa.Array, manifest: Path) -> None:
+    """Refuse a cache of items none of which is in the pool: it belongs to another one, whatever it says.
+
+    Args:
+        ids: those of the unlabelled items; a cache that knows one of them is the pool's.
+        manifest: of the whole pool; read only where the cache knows none of ``ids``, as may be where few were scored.
 
     Raises:
         DataError: as said; an empty cache is nobody's.
     """
-    if len(cache) and len(ids) and not pc.any(pc.is_in(ids, value_set=cache["id"].combine_chunks())).as_py():
-        raise DataError(
-            f"{path}: knows none of the {len(ids)} unlabelled items, so it belongs to another pool; restore it with "
-            "`dvc checkout`"
-        )
+    known = cache["id"].combine_chunks()
+    if not len(known) or not len(ids) or pc.any(pc.is_in(ids, value_set=known)).as_py():
+        return
+    if not pc.any(pc.is_in(files.read_table(manifest, ["id"])["id"], value_set=known)).as_py():
+        raise DataError(f"{path}: knows no item of the pool, so it belongs to another; restore it with `dvc checkout`")
 
 
 def _check_ids(path: Path, table: pa.Table) -> None:

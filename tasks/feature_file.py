@@ -48,7 +48,11 @@ def read(path: Path) -> Features:
     table = files.read_table(path, list(_COLUMNS)).combine_chunks()
     if not len(table):
         raise DataError(f"{path}: holds no features to choose by; restore it with `dvc checkout`")
-    ids, labeled = table["id"].combine_chunks(), np.asarray(table["labeled"], dtype=np.bool_)
+    ids, labels = table["id"].combine_chunks(), table["labeled"].combine_chunks()
+    for name, column, kind in (("id", ids, pa.string()), ("labeled", labels, pa.bool_())):
+        if column.type != kind or column.null_count:
+            raise DataError(f"{path}: {name} is not what the loop writes; restore it with `dvc checkout`")
+    labeled = np.asarray(labels, dtype=np.bool_)
     found = Features(ids, labeled, _matrix(path, table, "features"), _matrix(path, table, "probabilities"))
     for name, values in (("features", found.features), ("probabilities", found.probabilities)):
         wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))

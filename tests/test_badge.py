@@ -29,7 +29,9 @@ def seen(count: int, classes: int, width: int, seed: int = 0) -> Embedded:
     logits = torch.from_numpy(2 * generator.standard_normal((count, classes)))
     features = np.maximum(generator.standard_normal((count, width)), 0) + 0.1
     probabilities = torch.softmax(logits, dim=1).float().numpy()
-    return Embedded(features.astype(np.float32), probabilities, np.empty((0, width), dtype=np.float32))
+    return Embedded(
+        features.astype(np.float32), probabilities, np.empty((0, width), dtype=np.float32), torch.device("cpu")
+    )
 
 
 def explicit(given: Embedded) -> npt.NDArray[np.float64]:
@@ -137,7 +139,7 @@ def test_certain_items_and_a_single_class_have_no_gradient_and_are_drawn_at_rand
     features = seen(30, 3, 4).unlabeled
     nothing = np.empty((0, 4), dtype=np.float32)
     for probabilities in (np.eye(3)[np.arange(30) % 3], np.ones((30, 1))):
-        given = Embedded(features, probabilities.astype(np.float32), nothing)
+        given = Embedded(features, probabilities.astype(np.float32), nothing, torch.device("cpu"))
         assert all_random(badge.select(candidates(30), given, 7), 7)
         batches = {
             tuple(badge.select(candidates(30, np.random.SeedSequence(s)), given, 2).positions.tolist())
@@ -160,7 +162,7 @@ def test_far_groups_are_all_represented() -> None:
     centres = 1000 * np.eye(8, dtype=np.float32)
     group = np.repeat(np.arange(8), 40)
     features = centres[group] + generator.random((320, 8), dtype=np.float32)
-    given = Embedded(features, np.full((320, 2), 0.5, dtype=np.float32), features[:0])
+    given = Embedded(features, np.full((320, 2), 0.5, dtype=np.float32), features[:0], torch.device("cpu"))
     chosen = badge.select(candidates(320), given, 8).positions
     assert sorted(group[chosen].tolist()) == list(range(8))
 

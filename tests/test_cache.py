@@ -67,9 +67,17 @@ def test_what_no_pass_can_have_written_is_refused(path: Path, name: str, values:
 
 def test_a_cache_that_knows_none_of_the_items_is_refused(path: Path) -> None:
     table = cache.read(path, "entropy", None)
-    cache.check_pool(path, table, pa.array(["x", "c"]))
-    with pytest.raises(DataError, match="none of the 2 unlabelled items"):
-        cache.check_pool(path, table, pa.array(["x", "y"]))
+    manifest = path.parent / "manifest.parquet"
+    files.write_table(manifest, pa.table({"id": ["x", "y", "z"]}))
+    cache.check_pool(path, table, pa.array(["x", "c"]), manifest)
+    with pytest.raises(DataError, match="knows no item of the pool"):
+        cache.check_pool(path, table, pa.array(["x", "y"]), manifest)
+
+
+def test_a_cache_of_items_that_are_all_labelled_by_now_is_the_pools(path: Path) -> None:
+    manifest = path.parent / "manifest.parquet"
+    files.write_table(manifest, pa.table({"id": ["x", "y", "c"]}))
+    cache.check_pool(path, cache.read(path, "entropy", None), pa.array(["x", "y"]), manifest)
 
 
 def test_columns_that_an_earlier_release_did_not_write_are_null(path: Path) -> None:

@@ -57,7 +57,7 @@ def workspace(tmp_path: Path) -> Workspace:
     return make_workspace(tmp_path / "w", select={"initial": "typiclust", "features": "embedding.parquet"})
 
 
-def write_features(workspace: Workspace, ids: list[str], features: Any, kind: pa.DataType | None = None) -> None:
+def write_features(workspace: Workspace, ids: list[Any], features: Any, kind: pa.DataType | None = None) -> None:
     column = pa.array(list(features), kind or pa.list_(pa.float32()))
     pq.write_table(
         pa.table({"id": pa.array(ids, pa.string()), "features": column}), workspace.root / "embedding.parquet"
@@ -334,3 +334,20 @@ def test_features_of_fixed_length_and_of_other_items_are_welcome(workspace: Work
     plain = cold_start.max_herding(workspace, candidates(pool_ids(60)), 7)
     write_features(workspace, ids[10:], features[10:])
     assert plain.positions.tolist() == cold_start.max_herding(workspace, candidates(pool_ids(60)), 7).positions.tolist()
+
+
+def test_parts_of_the_file_without_a_wanted_item_are_passed_over(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cold_start, "_SLICE", 16)
+    ids, features = pool_ids(60), points(60, 2)
+    write_features(workspace, ids, features)
+    plain = cold_start.max_herding(workspace, candidates(ids), 7).positions.tolist()
+    others = [f"a/{number}" for number in range(40)]
+    write_features(workspace, others + ids, np.concatenate([points(40, 3)[:, :2], features]))
+    assert cold_start.max_herding(workspace, candidates(ids), 7).positions.tolist() == plain
+
+
+def test_a_row_without_an_id_is_refused(workspace: Workspace) -> None:
+    write_features(workspace, [*pool_ids(60), None], points(61, 2))
+    assert "has 1 rows without an id" in refused(workspace)

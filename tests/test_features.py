@@ -22,6 +22,8 @@ from tasks.select.featured import by_features
 from tests.model_helpers import POOL_ITEMS, digits_workspace, label, pool_ids, train
 from tests.test_loop import begin, finish, results
 
+CPU = resolve("cpu")
+
 
 @pytest.fixture
 def featured(tmp_path: Path) -> Workspace:
@@ -124,11 +126,12 @@ def candidates(*ids: str) -> Candidates:
 def by_first_feature(part: Candidates, seen: Embedded, size: int) -> Chosen:
     assert len(part.ids) == len(seen.unlabeled) == len(seen.probabilities)
     assert seen.labeled.tolist() == [[6, 7]]
+    assert seen.device == CPU
     return Chosen(np.argsort(-seen.unlabeled[:, 0])[:size], ["first"] * size)
 
 
 def test_only_candidates_with_features_are_given_and_others_fill_up() -> None:
-    chosen = by_features(by_first_feature, candidates("x", "c", "a", "y"), table(), 3)
+    chosen = by_features(by_first_feature, candidates("x", "c", "a", "y"), table(), 3, CPU)
     assert [("x", "c", "a", "y")[place] for place in chosen.positions[:2]] == ["c", "a"]
     assert chosen.positions[2] in (0, 3)
     assert chosen.origins == ["first", "first", "unscored"]
@@ -136,9 +139,9 @@ def test_only_candidates_with_features_are_given_and_others_fill_up() -> None:
 
 def test_features_of_another_pool_and_doubled_ones_are_refused() -> None:
     with pytest.raises(DataError, match="belongs to another"):
-        by_features(by_first_feature, candidates("x", "y"), table(), 1)
+        by_features(by_first_feature, candidates("x", "y"), table(), 1, CPU)
     with pytest.raises(DataError, match="more than once"):
-        by_features(by_first_feature, candidates("a"), table(ids=pa.array(["a", "a", "c", "z"])), 1)
+        by_features(by_first_feature, candidates("a"), table(ids=pa.array(["a", "a", "c", "z"])), 1, CPU)
 
 
 @pytest.mark.parametrize("strategy", registry.FEATURE_STRATEGIES)
@@ -165,3 +168,24 @@ def test_a_model_that_does_not_say_where_its_features_are_is_refused() -> None:
 
     with pytest.raises(ConfigError, match="does not say where its features are"):
         taps_of(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("strategy", registry.FEATURE_STRATEGIES)
+@pytest.mark.parametrize("acquisition", [*registry.ACQUISITIONS, *registry.MODEL_ACQUISITIONS])
+def test_features_come_with_every_acquisition_function(tmp_path: Path, strategy: str, acquisition: str) -> None:
+    settings = {
+        "train": {"model": "ceal_cnn", "epochs": 1, "loss_prediction": {}},
+        "select": {"strategy": strategy},
+        "infer": {"acquisition": acquisition},
+    }
+    workspace = digits_workspace(tmp_path, **settings)
+    label(workspace, 0, 20, infer_features=True)
+    train(workspace)
+    infer(workspace)
+    assert found(workspace).features.shape == (POOL_ITEMS, 128)
+
+
+@pytest.mark.parametrize("scope", ["infer.subset.size=10", "infer.subset.ratio=0.1", "infer.subset.size=3"])
+def test_a_loop_goes_on_when_all_that_was_scored_is_labelled(tmp_path: Path, scope: str) -> None:
+    workspace = finish(begin(tmp_path / "w", "infer.scope=[subset]", scope, "select.max_age=null"))
+    assert files.count_rows(workspace.round_dir(2) / "labeled.parquet") == 30

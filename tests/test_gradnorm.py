@@ -317,3 +317,31 @@ def test_norms_on_a_gpu_are_those_of_a_loop(precision: torch.dtype) -> None:
         scores, _ = gradnorm.global_norm(model.float(), batch)
     rtol = 1e-2 if precision == torch.float32 else 0.1
     torch.testing.assert_close(scores.double(), expected, rtol=rtol, atol=0)
+
+
+class Elsewhere(nn.Module):
+    """Uses a weight without calling its layer, or once more besides."""
+
+    def __init__(self, call: bool) -> None:
+        super().__init__()
+        self.first, self.head, self.call = nn.Linear(4, 4), nn.Linear(4, 3), call
+        tapped(self, Taps("head"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.first(x) if self.call else x
+        return self.head(nn.functional.linear(hidden, self.first.weight))
+
+
+@pytest.mark.parametrize("call", [False, True])
+def test_a_weight_that_is_used_without_its_layer_is_refused(call: bool) -> None:
+    with pytest.raises(ConfigError, match=r"'first\.weight' is used elsewhere"):
+        gradnorm.global_norm(Elsewhere(call).eval(), torch.zeros(2, 4))
+
+
+def test_a_layer_that_is_called_by_keyword_is_refused() -> None:
+    class Named(Elsewhere):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.first(input=x))
+
+    with pytest.raises(ConfigError, match="'first' as a positional argument"):
+        gradnorm.global_norm(Named(True).eval(), torch.zeros(2, 4))

@@ -168,7 +168,9 @@ def test_picks_on_cuda_are_those_on_the_cpu() -> None:
 def chosen(ids: list[str], unlabeled: Features, labeled: Features, size: int) -> Chosen:
     select = registry.resolve(registry.FEATURE_STRATEGIES, "k_centers")
     candidates = Candidates(pa.array(ids, pa.string()), np.full(len(ids), np.nan), np.random.SeedSequence(0))
-    result: Chosen = select(candidates, Embedded(unlabeled, np.empty((len(ids), 2), dtype=np.float32), labeled), size)
+    result: Chosen = select(
+        candidates, Embedded(unlabeled, np.empty((len(ids), 2), dtype=np.float32), labeled, torch.device("cpu")), size
+    )
     return result
 
 

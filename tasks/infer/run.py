@@ -48,7 +48,9 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     folder, config, digest = workspace.round_dir(round_), load_config(workspace), load_info(workspace).digest
     ids = files.read_table(folder / "unlabeled.parquet", ["id"])["id"].combine_chunks()
     before = caches.read(workspace.previous_dir(round_) / "scores.parquet", config.infer.acquisition, digest)
-    caches.check_pool(workspace.previous_dir(round_) / "scores.parquet", before, ids)
+    caches.check_pool(
+        workspace.previous_dir(round_) / "scores.parquet", before, ids, workspace.pool / "manifest.parquet"
+    )
     pool = known(ids, before, round_)
     entries = Entries.carried_on(pool, before)
     planned, features = _planned(workspace, round_, config), None

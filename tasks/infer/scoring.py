@@ -84,6 +84,7 @@ def score_items(
     else:
         batches = _of_several(models, view, items, rows, acquisition, batch_size, passes)
     probabilities: list[npt.NDArray[np.float32]] = []
+    found: list[Tensor] = []
     with progress.task("INFER", total) as bar, _taking(models[0], features and once) as taken:
         for start, score, logarithms in batches:
             here = slice(start, start + len(score))
@@ -92,13 +93,17 @@ def score_items(
             scored.confidence[here] = np.exp(logarithms.max(axis=1), dtype=np.float64)
             if features:
                 probabilities.append(np.exp(logarithms, dtype=np.float32))
+            if taken:
+                # An acquisition function may look at the batch in parts, and at some item beforehand.
+                found.append(torch.cat(taken)[-len(score) :])
+                taken.clear()
             bar.advance(len(score))
     if not features:
         return scored
     if not once:
-        taken = [torch.from_numpy(part) for _, part in feature_batches(models[0], items, rows, view, batch_size)]
-    found = torch.cat(taken).to(torch.float32).cpu().numpy()
-    return replace(scored, seen=Seen(found, np.concatenate(probabilities)))
+        found = [torch.from_numpy(part) for _, part in feature_batches(models[0], items, rows, view, batch_size)]
+    values = torch.cat(found).to(torch.float32).cpu().numpy()
+    return replace(scored, seen=Seen(values, np.concatenate(probabilities)))
 
 
 @contextmanager

@@ -1,10 +1,14 @@
 """What a strategy gets and what it gives back."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Embedded:
     probabilities: npt.NDArray[np.float32]
     #: float32 (m, d): features of the labelled items, in the order of their ids; m may be 0.
     labeled: npt.NDArray[np.float32]
+    #: On which a strategy may compute.
+    device: "torch.device"
 
 
 @dataclass(frozen=True)

@@ -148,9 +148,12 @@ def _read(path: Path, file: pq.ParquetFile, ids: pa.Array) -> Singles:
     features, done, start = np.empty((0, 0), dtype=np.float32), 0, 0
     for batch in file.iter_batches(_SLICE, columns=["features"]):
         end = done + int(np.searchsorted(rows[done:], start + len(batch)))
+        if end == done:
+            start += len(batch)
+            continue
         lists = batch["features"].take(pa.array(rows[done:end] - start))
         lengths = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
-        if not done and end:
+        if not done:
             features = np.empty((len(ids), lengths[0]), dtype=np.float32)
         width = features.shape[1]
         _check(path, ids[done:end], lengths == max(width, 1), f"not of {width} numbers" if width else "empty")
@@ -167,6 +170,8 @@ def _rows(path: Path, file: pq.ParquetFile, ids: pa.Array) -> Positions:
     if absent:
         raise _fault(path, f"has no column {' and no column '.join(absent)}")
     named = file.read(columns=["id"])["id"].combine_chunks().cast(ids.type)
+    if named.null_count:
+        raise _fault(path, f"has {named.null_count} rows without an id")
     rows = pc.index_in(ids, value_set=named)
     if rows.null_count:
         first = ids[pc.index(rows.is_null(), True).as_py()].as_py()

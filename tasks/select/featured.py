@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +13,20 @@ from tasks.feature_file import Features
 from tasks.order import random_keys, smallest
 from tasks.select.choice import Candidates, Chosen, Embedded
 
+if TYPE_CHECKING:
+    import torch
+
 Strategy = Callable[[Candidates, Embedded, int], Chosen]
 
 
-def by_features(strategy: Strategy, candidates: Candidates, found: Features, size: int) -> Chosen:
+def by_features(
+    strategy: Strategy, candidates: Candidates, found: Features, size: int, device: "torch.device"
+) -> Chosen:
     """Let ``strategy`` choose among the candidates that have features; if they are too few, the rest is drawn.
 
     Args:
         found: of the items scored by the last round's model, and of those that had labels.
+        device: on which the strategy may compute.
 
     Raises:
         DataError: an item has features twice, or none of the candidates has any.
@@ -37,7 +44,7 @@ def by_features(strategy: Strategy, candidates: Candidates, found: Features, siz
     part = replace(candidates, ids=candidates.ids.take(pa.array(featured)), scores=candidates.scores[featured])
     labeled = np.flatnonzero(found.labeled)
     labeled = labeled[pc.sort_indices(found.ids.take(pa.array(labeled))).to_numpy()]
-    seen = Embedded(found.features[rows], found.probabilities[rows], found.features[labeled])
+    seen = Embedded(found.features[rows], found.probabilities[rows], found.features[labeled], device)
     chosen = strategy(part, seen, min(size, len(featured)))
     positions = featured[chosen.positions]
     others = np.setdiff1d(np.arange(len(candidates.ids)), featured, assume_unique=True)

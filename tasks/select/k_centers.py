@@ -9,7 +9,6 @@ import pyarrow.compute as pc
 import torch
 
 from tasks.errors import FrugalError
-from tasks.models.device import resolve
 from tasks.select.choice import Candidates, Chosen, Embedded
 from tasks.select.farthest_first import farthest_first
 
@@ -27,10 +26,9 @@ def select(candidates: Candidates, seen: Embedded, size: int) -> Chosen:
     """
     _refuse_broken(seen.unlabeled, lambda row: f"item {candidates.ids[row].as_py()!r}")
     _refuse_broken(seen.labeled, lambda row: f"labelled item number {row + 1} in the order of ids")
-    device = resolve("auto")
     order = _by_id(candidates.ids)
-    points = torch.from_numpy(_arranged(seen.unlabeled, order)).to(device)
-    centers = torch.from_numpy(np.require(seen.labeled, requirements="W")).to(device)
+    points = torch.from_numpy(_arranged(seen.unlabeled, order)).to(seen.device)
+    centers = torch.from_numpy(np.require(seen.labeled, requirements="W")).to(seen.device)
     positions = order[farthest_first(points, centers, size)]
     return Chosen(positions, ["k-centers"] * len(positions))
 

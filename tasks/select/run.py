@@ -36,14 +36,14 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     digest = files.read_json(workspace.pool / "pool.json").get("digest")
     cache = caches.read(previous / "scores.parquet", config.infer.acquisition, digest, _READ)
     ids = files.read_table(previous / "unlabeled.parquet", ["id"])["id"].combine_chunks()
-    caches.check_pool(previous / "scores.parquet", cache, ids)
+    caches.check_pool(previous / "scores.parquet", cache, ids, workspace.pool / "manifest.parquet")
     rows = caches.rows(cache, ids)
     scores = np.asarray(caches.column(cache, rows, "score", np.nan), dtype=np.float64)
     candidates = Candidates(ids, scores, seed_sequence(config.seed, round_, "select"), config.select.beta)
     first = begins_attempt(workspace, round_)
     name, size = _planned(folder / "plan.json", first, len(ids))
     if first:
-        chosen: Chosen = registry.resolve(registry.INITIAL_POOLS, name)(workspace, candidates, size)
+        chosen = _first(workspace, name, candidates, size, usage)
     elif name in registry.REPEATING:
         chosen = registry.resolve(registry.STRATEGIES, name)(workspace, candidates, size)
     elif name in registry.BLIND:
@@ -62,8 +62,23 @@ def _by_features(config: Config, name: str, candidates: Candidates, path: Path, 
     from tasks.models import device as devices
 
     found = feature_file.read(path)
-    with devices.timed(devices.resolve(config.device), usage.device_s):
-        return by_features(registry.resolve(registry.FEATURE_STRATEGIES, name), candidates, found, size)
+    device = devices.resolve(config.device)
+    with devices.timed(device, usage.device_s):
+        return by_features(registry.resolve(registry.FEATURE_STRATEGIES, name), candidates, found, size, device)
+
+
+def _first(workspace: Workspace, name: str, candidates: Candidates, size: int, usage: Usage) -> Chosen:
+    pick = registry.resolve(registry.INITIAL_POOLS, name)
+    if name not in registry.COLD_STARTS:
+        chosen: Chosen = pick(workspace, candidates, size)
+        return chosen
+    import torch
+
+    from tasks.models import device as devices
+
+    with devices.timed(torch.device("cpu"), usage.device_s):
+        chosen = pick(workspace, candidates, size)
+    return chosen
 
 
 def _planned(path: Path, first: bool, unlabeled: int) -> tuple[str, int]:

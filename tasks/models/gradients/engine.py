@@ -9,6 +9,7 @@ Rochette et al., Efficient Per-Example Gradient Computations in Convolutional Ne
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -59,9 +60,7 @@ def check_model(model: nn.Module, shape: tuple[int, ...]) -> None:
     Raises:
         ConfigError: as there; the layer is named.
     """
-    model.eval()
-    with torch.no_grad(), _each_call(model, 1, lambda module, x, output: None):
-        model(torch.zeros(1, *shape, device="meta"))
+    _item_bytes(model.eval(), torch.zeros(1, *shape, device="meta"))
 
 
 def _chunk_norms(model: nn.Module, items: Tensor, seed: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
@@ -105,10 +104,11 @@ class _Watch(torch.autograd.Function):
 @contextmanager
 def _each_call(
     model: nn.Module, items: int, visit: Callable[[nn.Module, Tensor, Tensor], Tensor | None]
-) -> Iterator[None]:
+) -> Iterator[set[int]]:
     """``visit`` each layer with parameters of its own as it is called on ``items`` items, with its input and output.
 
-    What it returns takes the output's place. Layers of which gradients could not be told are refused.
+    What it returns takes the output's place. Layers of which gradients could not be told are refused. The block is
+    given the ids of the parameters of all layers called so far.
     """
     used: set[int] = set()
 
@@ -123,6 +123,8 @@ def _each_call(
     def called(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str) -> Tensor | None:
         if len(output) != items:
             raise _refusal(f"needs the items in the first dimension, where layer {name!r} has {len(output)} of {items}")
+        if not inputs:
+            raise _refusal(f"needs the input of layer {name!r} as a positional argument")
         return visit(module, inputs[0], output)
 
     with ExitStack() as stack:
@@ -130,7 +132,7 @@ def _each_call(
             if next(module.parameters(recurse=False), None) is not None:
                 stack.callback(module.register_forward_pre_hook(partial(check, name=name)).remove)
                 stack.callback(module.register_forward_hook(partial(called, name=name)).remove)
-        yield
+        yield used
 
 
 def _refusal(reason: str) -> ConfigError:
@@ -162,6 +164,37 @@ def _item_bytes(model: nn.Module, item: Tensor) -> int:
         largest = max(largest, held[-1] * math.prod(getattr(module, "kernel_size", ())))
 
     # Without gradients, autocast would keep weights that cannot be used with them.
-    with torch.enable_grad(), _each_call(model, 1, measure):
-        model(item)
+    with torch.enable_grad(), _each_call(model, 1, measure) as layered:
+        logits = model(item)
+    _check_uses(model, logits, layered)
     return max(1, sum(held) + largest)
+
+
+def _check_uses(model: nn.Module, logits: Tensor, layered: set[int]) -> None:
+    """Refuse parameters that the logits depend on otherwise than by the one call of their layer.
+
+    Args:
+        layered: ids of those that belong to layers that were called.
+    """
+    uses = _uses(logits)
+    for name, parameter in model.named_parameters():
+        count = uses[id(parameter)]
+        if count > 1 or (count and id(parameter) not in layered):
+            raise _refusal(f"needs each parameter to be used once, by its layer, but {name!r} is used elsewhere")
+
+
+def _uses(logits: Tensor) -> Counter[int]:
+    """How often each parameter, by its id, enters the computation of ``logits``."""
+    uses: Counter[int] = Counter()
+    known, left = set(), [logits.grad_fn]
+    while left:
+        node = left.pop()
+        for before, _ in node.next_functions if node is not None else ():
+            if before is None:
+                continue
+            if hasattr(before, "variable"):
+                uses[id(before.variable)] += 1
+            elif before not in known:
+                known.add(before)
+                left.append(before)
+    return uses
