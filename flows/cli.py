@@ -173,7 +173,7 @@ def compare(arguments: tuple[str, ...], seeds: int, out: Path | None, root: Path
 @click.option("--round", "round_", type=click.IntRange(min=0), help="The round's number.")
 @_workspace
 def stage(name: str, round_: int | None, root: Path) -> None:
-    """Run one stage of one round (pool, select, label, train, infer), as dvc.yaml does.
+    """Run one stage of one round (pool, select, label, train, target, infer), as dvc.yaml does.
 
     \b
     Example: frugal stage train --round 002

@@ -36,8 +36,8 @@ def feasible(config: Config, source: Source, root: Path) -> None:
         ConfigError: more labels asked for than there are, a budget that does not pay for a schedule's first ones, an
             oracle that does not know them, a confusion matrix of another size, a device that is not here, a model that
             does not take the items, more candidates than items or fewer than a query, several passes of a model without
-            dropout, or a target at a number of labels with which no round ends; or a recording or features that are
-            missing or not of this data set.
+            dropout, a target at a number of labels with which no round ends, or one that is never due; or a recording
+            or features that are missing or not of this data set.
         DataError: the recording is damaged, or of another pool.
     """
     _enough_items(config, len(source.pool.ids))
@@ -46,6 +46,7 @@ def feasible(config: Config, source: Source, root: Path) -> None:
     _confusion_fits(config, len(source.classes))
     _scope_fits(config, len(source.pool.ids))
     _target_is_reached(config, len(source.pool.ids))
+    _target_is_due(config, len(source.pool.ids))
     _models_fit(config, source)
     _files_fit(config, source, root)
 
@@ -152,6 +153,20 @@ def _target_is_reached(config: Config, items: int) -> None:
             f"the nearest is {min(ends, key=lambda end: abs(end - budget))}" if ends else f"at most {most} are bought"
         )
         raise ConfigError(f"proxy.target.at: unknown budget {budget}: no round ends with so many labels; {near}")
+
+
+def _target_is_due(config: Config, items: int) -> None:
+    """Refuse proxy.target.every where nothing else asks for a target, and the loop has not so many rounds."""
+    if config.proxy is None or config.proxy.target.end or config.proxy.target.at:
+        return
+    every, rounds = config.proxy.target.every, config.loop.rounds
+    if config.policy.query_size != "cost_optimal" and rounds <= _ROUNDS:
+        rounds = sum(1 for _ in _query_sizes(config, items))
+    if every is not None and every > rounds:
+        raise ConfigError(
+            f"proxy.target.every: {every} is more than the loop's {rounds} rounds, so the target would never be "
+            "trained; lower it, or set proxy.target.end=true"
+        )
 
 
 def _models_fit(config: Config, source: Source) -> None:

@@ -341,10 +341,12 @@ class Config(Model):
     @model_validator(mode="before")
     @classmethod
     def _proxy_is_like_the_target_but_for_what_it_sets(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("proxy") is None:
-            return values
-        train = TrainConfig().model_dump(mode="json") | dict(values.get("train") or {})
-        return {**values, "proxy": filled_in(train, values["proxy"])}
+        match values:
+            case {"proxy": dict(proxy), **others}:
+                own = others.get("train", {})
+                train = TrainConfig().model_dump(mode="json") | own if isinstance(own, dict) else own
+                return {**values, "proxy": filled_in(train, proxy)}
+        return values
 
     @model_validator(mode="after")
     def _rates_know_the_target(self) -> "Config":
@@ -396,6 +398,11 @@ class Config(Model):
             raise ValueError(
                 f"policy.retrain: {policy.retrain} goes on from one model, and {self.block}.repeats trains several; "
                 f"set policy.retrain=scratch or {self.block}.repeats=1"
+            )
+        if policy.false_start is not None and self.select.recorded is not None:
+            raise ValueError(
+                "policy.false_start: a loop that begins anew needs another initial pool, and select.recorded repeats "
+                "the same one; leave one of them out"
             )
         # How large a schedule's first round is depends on the pool (tasks/check.py).
         if policy.query_size != "schedule" and (short := short_budget(self, self.loop.initial, "loop.initial")):
@@ -540,7 +547,8 @@ def _overridden(merged: Any, item: str) -> Any:
         raise ConfigError(f"{item!r}: an override is written key=value, such as loop.rounds=5")
     try:
         return OmegaConf.merge(merged, OmegaConf.from_dotlist([item]))
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
+    # A list where a block stands is a TypeError to OmegaConf.
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"override {_cut(item)}: its value cannot be read ({problem})") from None
 

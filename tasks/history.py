@@ -43,6 +43,7 @@ class Target:
     #: On the held-out set.
     accuracy: float
     nll: float
+    ece: float
     #: With the proxy, and with another target of its kind.
     proxy: Agreement = Agreement()
     ceiling: Agreement = Agreement()
@@ -197,9 +198,9 @@ def _outcome(
 
 
 def _target(folder: Path) -> Target:
-    metrics = files.read_object(folder / "target" / "metrics.json", "accuracy", "nll", "agreement")
-    compared = metrics["agreement"]
-    return Target(metrics["accuracy"], metrics["nll"], _agreement(compared), _agreement(compared["ceiling"] or {}))
+    metrics = files.read_object(folder / "target" / "metrics.json", "accuracy", "nll", "ece", "agreement")
+    compared, ceiling = metrics["agreement"], metrics["agreement"]["ceiling"] or {}
+    return Target(metrics["accuracy"], metrics["nll"], metrics["ece"], _agreement(compared), _agreement(ceiling))
 
 
 def _agreement(told: dict[str, Any]) -> Agreement:

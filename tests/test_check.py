@@ -136,6 +136,18 @@ def test_targets_at_labels_with_which_no_round_ends_are_refused(
         check(proxy=proxy(target={"at": [budget]}), policy=policy)
 
 
+@pytest.mark.parametrize(
+    ("every", "loop", "rounds"), [(3, {"rounds": 2}, 2), (9, {"rounds": 9, "max_labels": 30}, 3), (99, {}, 2)]
+)
+def test_a_target_in_a_round_that_never_comes_is_refused(every: int, loop: dict[str, Any], rounds: int) -> None:
+    sizes = {"loop": {"rounds": 2, "initial": 10, "query_size": 10} | loop}
+    with pytest.raises(ConfigError, match=rf"^proxy\.target\.every: {every} is more than the loop's {rounds} rounds"):
+        check(proxy=proxy(target={"every": every, "end": False}), **sizes)
+    check(proxy=proxy(target={"every": every}), **sizes)
+    check(proxy=proxy(target={"every": every, "end": False, "at": [20]}), **sizes)
+    check(proxy=proxy(target={"every": rounds, "end": False}), **sizes)
+
+
 def test_a_query_size_that_nobody_knows_yet_may_meet_any_budget() -> None:
     policy = {"query_size": "cost_optimal", "metric": "accuracy", "cost_optimal": {"target": 0.9}}
     check(proxy=proxy(target={"at": [33]}), policy=policy)
@@ -157,6 +169,17 @@ def test_a_query_size_that_nobody_knows_yet_may_meet_any_budget() -> None:
 def test_a_proxy_that_does_not_take_the_items_is_refused_by_its_own_key(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check(proxy=proxy(**settings))
+
+
+def test_an_inherited_loss_prediction_is_to_be_unset_in_the_proxy() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^proxy\.train\.loss_prediction: .* set proxy\.train\.loss_prediction=null$"
+    ):
+        check(train={"model": "ceal_cnn", "loss_prediction": {}}, proxy=proxy())
+    check(
+        train={"model": "ceal_cnn", "loss_prediction": {}},
+        proxy={"train": {"model": "linear", "loss_prediction": None}},
+    )
 
 
 def test_the_target_has_to_take_the_items_too() -> None:

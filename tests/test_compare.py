@@ -16,11 +16,12 @@ from tasks.compare import figures, folder, results, summary
 from tasks.compare.arms import arms, unattended, variations
 from tasks.compare.folder import Comparison, comparison_of, make_workspace
 from tasks.compare.interval import half_width
-from tasks.compare.points import Point
+from tasks.compare.points import Point, points
 from tasks.compare.summary import Row
 from tasks.compare.tables import to_csv
 from tasks.config import Config, load, override
 from tasks.errors import ConfigError, WorkspaceError
+from tasks.history import history
 from tasks.rounds import Workspace, find_workspace
 from tests.pools import snapshot
 from tests.test_loop import CONF, QUICK, finish
@@ -87,9 +88,22 @@ def test_random_arm_gets_another_name_where_random_is_taken() -> None:
         (conf("b", "train.lr=0.1", "label.noise=0.1"), r"label\.noise"),
         (conf("b", "train.lr=0.1", "seed=1"), r"seed: 0 in a\.yaml, 1 in b\.yaml"),
         (conf("b", "train.lr=0.1", "device=cpu"), r"device: 'auto' in a\.yaml, 'cpu' in b\.yaml"),
+        (conf("b", "proxy={target: {end: false, every: 2}}"), r"b\.yaml: proxy\.target\.end: false; .*=true"),
         (conf("b", "label.labeler=files"), r"b\.yaml: label\.labeler: .* label\.labeler=oracle"),
     ],
-    ids=["same", "same but recorded", "name", "rounds", "pool", "prices", "noise", "seed", "device", "people"],
+    ids=[
+        "same",
+        "same but recorded",
+        "name",
+        "rounds",
+        "pool",
+        "prices",
+        "noise",
+        "seed",
+        "device",
+        "target",
+        "people",
+    ],
 )
 def test_arms_that_make_no_comparison_are_refused(second: tuple[str, Config], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
@@ -226,6 +240,29 @@ def test_results_are_over_the_seeds_that_every_arm_has_finished(
     monkeypatch.delattr(figures, "curves")
     assert results.write(comparison) == found
     assert {path: path.read_bytes() for path in found.paths} == before
+
+
+def test_an_arm_with_a_proxy_is_judged_by_its_target_where_that_was_trained(
+    want: Callable[..., Comparison], workspace: Workspace
+) -> None:
+    proxy = "proxy={train: {model: linear, lr: 0.5, epochs: 1}, agreement: 0, target: {every: 2}}"
+    comparison = want("loop.rounds=3", proxy, seeds=1)
+    begin(workspace, comparison)
+    for arm, seed in comparison.loops:
+        place, settings = make_workspace(comparison, arm, seed)
+        start.start(place, settings)
+        finish(place)
+    found = points(comparison)
+    assert [(one.arm, one.round, one.labels) for one in found] == [
+        (arm, number, 10 * number + 10) for arm in ("digits", "random") for number in (1, 2)
+    ]
+    outcomes = history(comparison.workspace("digits", 0))
+    for one, outcome in zip(found[:2], outcomes[1:], strict=True):
+        assert outcome.target is not None
+        judged = (outcome.target.accuracy, outcome.target.nll, outcome.target.ece)
+        assert (one.accuracy, one.nll, one.ece) == judged != (outcome.accuracy, outcome.nll, outcome.ece)
+        assert one.money == outcome.money
+    assert summary.finals(found)[0].accuracy == outcomes[-1].target_accuracy
 
 
 # Which numbers

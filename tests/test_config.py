@@ -308,3 +308,35 @@ def test_amounts_of_stop_rules_may_name_the_currency(conf: Path) -> None:
 def test_prices_may_stand_elsewhere(conf: Path, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("currency: CHF\nlabel: 2\ndevice_hour: {cpu: 0.5}\n")
     assert config.load(conf, prices=tmp_path / "other.yaml").prices.currency == "CHF"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("train=3", "proxy={}"), "train: must be a block of keys"),
+        (("train=[]",), "override train"),
+        (("proxy=abc",), "proxy: must be a block of keys"),
+        (("proxy.train=abc",), r"proxy\.train: must be a block of keys"),
+        (("proxy={}", "proxy.train.modle=linear"), r"proxy\.train\.modle: unknown key; did you mean 'model'"),
+        (("proxy.target.end=false",), "the target would never be trained"),
+        (("proxy={agreement: 0, ceiling: true}",), r"proxy\.ceiling compares two targets"),
+        (("select.initial=recorded",), "set both to recorded, or neither"),
+        (("select.initial=recorded", "select.strategy=recorded"), "recorded names a selection"),
+        (("select.features=a.parquet",), "features are for initial=max_herding and typiclust"),
+        (("infer.acquisition=lplgrad",), r"set train\.loss_prediction={}"),
+        (("infer.acquisition=entropy_gradnorm", "train.members=2"), "looks into one model in one pass"),
+        (("train.compile=true", "train.loss_prediction={}"), "compile does not reach"),
+        (("infer.scope=[subset]",), r"scope subset needs one of subset\.size and subset\.ratio"),
+    ],
+)
+def test_what_cannot_select_is_refused_in_one_line(conf: Path, overrides: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        config.load(conf, overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_proxy_is_like_the_target_but_for_what_it_sets(conf: Path) -> None:
+    loaded = config.load(conf, ("train.epochs=9", "train.augment.flip=true", "proxy.train.model=linear"))
+    assert loaded.selecting.model_dump() == loaded.train.model_dump() | {"model": "linear"}
+    assert config.parse(config.dump(loaded), "again") == loaded
+    assert config.load(conf, ("train.epochs=9",)).selecting.epochs == 9

@@ -311,6 +311,28 @@ def test_each_rounds_own_forecast_has_the_target_as_far_as_that_is_known(tmp_pat
     assert [tuple(one[name] for name in names) for one in told] == billed(workspace)
 
 
+@pytest.mark.parametrize(
+    "policy",
+    [{"stop": {"budget": {"labels": 1000}}}, {"false_start": {"rounds": 9, "above_chance": 0.0, "loss_falls": 1e-6}}],
+)
+def test_a_forecast_is_not_exact_where_a_policy_may_end_the_loop_with_a_target(
+    tmp_path: Path, policy: dict[str, Any]
+) -> None:
+    loop_ = {"rounds": 3, "initial": 8, "query_size": 7}
+    told = {}
+    for name, end in (("end", True), ("every", False)):
+        learner = {"model": "linear", "epochs": 5, "lr": 0.05}
+        proxy = {"train": learner, "agreement": 10, "target": {"every": 3, "end": end}}
+        config = tiny(train=NET, proxy=proxy, loop=loop_, policy={"metric": "accuracy"} | policy)
+        workspace = finished(tmp_path / name, config)
+        told[name] = [files.read_json(workspace.round_dir(number) / "forecast.json") for number in rounds(workspace)]
+    assert [len(each) for each in told.values()] == [3, 3]
+    assert not any(one["exact"] for one in told["end"][:2])
+    assert all("proxy.target.end" in why for one in told["end"][:2] for why in one["why"])
+    # The last round ends the loop whatever a policy says, and without proxy.target.end no policy asks for a target.
+    assert all(one["exact"] for one in [*told["end"][2:], *told["every"]])
+
+
 def test_a_budget_keeps_what_the_target_will_take() -> None:
     proxy = {"train": NET, "agreement": 10, "target": {"every": 1}}
     done = [outcome(0, 8, scored_=False)]

@@ -162,6 +162,15 @@ def test_measured_rates_hold_for_the_same_settings_only(ready: Workspace) -> Non
         assert calibration.load(ready, small(**other), 1_000) is None
 
 
+def test_what_a_former_release_measured_holds_without_the_keys_of_this_one(ready: Workspace) -> None:
+    train = calibration.settings(small(), 1_000)["train"]
+    assert train.keys() == {"model", "batch_size", "optimizer", "augment", "precision", "channels_last", "compile"}
+    calibration.store(ready, small(), 1_000, RATES)
+    learnt = small(train={"model": "ceal_cnn", "loss_prediction": {}})
+    assert "loss_prediction" in calibration.settings(learnt, 1_000)["train"]
+    assert calibration.load(ready, learnt, 1_000) is None
+
+
 def test_rates_of_another_machine_do_not_hold(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     calibration.store(ready, small(), 1_000, RATES)
     monkeypatch.setenv("OMP_NUM_THREADS", "77")

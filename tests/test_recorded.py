@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks import files
+from tasks import files, loop
 from tasks.config import override
 from tasks.datasets.source import Source, Split
 from tasks.errors import ConfigError, DataError
 from tasks.history import history
+from tasks.loop import Step
 from tasks.rounds import Workspace, load_config
 from tasks.select import recorded
 from tasks.select.choice import Candidates
@@ -256,3 +257,31 @@ def test_one_round_trains_another_model_on_what_a_loop_chose_in_two(tmp_path: Pa
     assert column(target.round_dir(0) / "selected.parquet", "id") == in_order
     (outcome,) = history(target)
     assert (outcome.labels, outcome.items_scored) == (20, 0)
+
+
+def test_a_recording_that_changes_under_a_loop_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "chosen.csv"
+    names = begun_ids(tmp_path)
+    table.write_text("\n".join(["id", *names]))
+    repeat = ("select.initial=recorded", "select.strategy=recorded", f"select.recorded={table}")
+    workspace = begin(tmp_path / "w", *repeat)
+    while (step := loop.next_step(workspace)) is not None and step != Step("select", 1):
+        loop.run(workspace, step)
+    before = table.read_bytes()
+    table.write_text("\n".join(["id", *reversed(names)]))
+    with pytest.raises(DataError, match=r"select\.recorded: changed since the loop began"):
+        loop.run(workspace, Step("select", 1))
+    assert not (workspace.round_dir(1) / "selected.parquet").exists()
+    table.unlink()
+    with pytest.raises(ConfigError, match="no such file or folder"):
+        loop.run(workspace, Step("select", 1))
+    table.write_bytes(before)
+    taken = [
+        name for number in (0, 1) for name in column(finish(workspace).round_dir(number) / "selected.parquet", "id")
+    ]
+    assert taken == names[: len(taken)]
+
+
+def begun_ids(tmp_path: Path) -> list[str]:
+    """The ids of the digits that small loops have."""
+    return column(begin(tmp_path / "ids").pool / "manifest.parquet", "id")

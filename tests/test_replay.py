@@ -228,6 +228,15 @@ class TestWorkspace:
         check_refused(frugal("replay", "-w", workspace.root), "no round is trained yet")
         assert not (workspace.root / "replay").exists()
 
+    def test_in_which_a_proxy_selects_is_refused(self, tmp_path: Path) -> None:
+        root = trained(tmp_path / "w", (0.5, 0.6), proxy={"train": {"model": "linear"}}).root
+        words = ("proxy: a proxy selects here", "each round's accuracy is the proxy's")
+        check_refused(frugal("replay", "-w", root), str(root), *words)
+        check_refused(frugal("replay", root, "-w", tmp_path), "w: ", *words)
+        with pytest.raises(ConfigError, match="a proxy selects here"):
+            rows.recording("c", "MLflow, c", [], settings(proxy={}), fit=False)
+        assert not (root / "replay").exists()
+
     def test_of_another_loop_may_be_named(self, tmp_path: Path) -> None:
         trained(tmp_path / "mine", (0.5, 0.6))
         trained(tmp_path / "yours", (0.6, 0.7))
@@ -277,6 +286,12 @@ class TestCsv:
         assert [(one.labels, one.money, one.accuracy) for one in made.history] == [
             (one.labels, one.money, one.accuracy) for one in whole
         ]
+
+    def test_of_a_proxy_is_refused(self, tmp_path: Path) -> None:
+        header = f"{HEADER},target_accuracy"
+        path = written(tmp_path, header, *(f"{line}," for line in LINES[:-1]), f"{LINES[-1]},0.95")
+        check_refused(frugal("replay", path, "-w", tmp_path), str(path), "a proxy selects here")
+        assert len(table.read(written(tmp_path, header, *(f"{line}," for line in LINES)), settings())) == 1
 
     def test_may_hold_several_curves(self, tmp_path: Path) -> None:
         lines = [f"{line},{run}" for run in ("b", "a") for line in LINES]

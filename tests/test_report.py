@@ -564,7 +564,9 @@ def proxied(root: Path, forecast_: dict[str, Any] | None = None) -> Workspace:
     folder = workspace.round_dir(1)
     agreement = {"spearman": 0.71, "pearson": 0.62, "overlap": 0.25, "reason": None}
     told = agreement | {"ceiling": {"spearman": 0.93, "pearson": None, "overlap": 0.75}}
-    files.write_json(folder / "target" / "metrics.json", {"accuracy": 0.8125, "nll": 0.4, "agreement": told})
+    files.write_json(
+        folder / "target" / "metrics.json", {"accuracy": 0.8125, "nll": 0.4, "ece": 0.05, "agreement": told}
+    )
     target = used(record_epochs=70, forward_passes=90, wall_s=600.0, device_s={"cpu": 590.0})
     book = stages(scored=False) | {"target": {"used": target, "inputs": {}, "outputs": {}}}
     write_ledger(workspace, 1, book)

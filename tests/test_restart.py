@@ -118,6 +118,13 @@ def test_after_the_last_restart_the_loop_stops_and_says_so(tmp_path: Path) -> No
     assert "restarts = 1 are used up" in made["reason"]
 
 
+def test_where_a_proxy_selects_it_is_the_proxy_whose_rate_is_too_high(tmp_path: Path) -> None:
+    proxied = "proxy={train: {model: linear, lr: 0.05}, agreement: 0, target: {every: 1, end: false}}"
+    spent = ("policy.false_start.restarts=1", "policy.false_start.expected={20: 1.0}", "policy.metric=accuracy")
+    workspace = finish(begin(tmp_path / "w", *SHAKY, *spent, proxied))
+    assert "lower proxy.train.lr" in (decision(workspace, 1) or {})["reason"]
+
+
 def judged(labels: int = 20, held_out: int = 10**6, blocks: dict[str, Any] | None = None, **outcome: Any) -> str | None:
     """What is decided of a first round; a good one, measured on many items, unless said otherwise."""
     config = parse(

@@ -233,7 +233,7 @@ def test_agreement_is_that_of_scipy_and_of_counting(pairs: list[tuple[float, flo
         {number for _, number in sorted((-value, number) for number, value in enumerate(values))[:top]}
         for values in (ours, theirs)
     ]
-    assert found.overlap == len(first[0] & first[1]) / top
+    assert found.overlap == (len(first[0] & first[1]) / top if top < len(pairs) else None)
 
 
 def test_scores_that_are_not_finite_agree_with_nothing() -> None:
@@ -278,6 +278,14 @@ def test_a_loop_that_labels_its_whole_pool_has_nothing_to_compare_in_the_end(tmp
     assert (told["spearman"], told["ceiling"], told["top"]) == (None, None, 0)
     assert told["reason"] == "there are no items to compare the models on"
     assert ledger.ledger(workspace.round_dir(1))["stages"]["target"]["used"]["record_epochs"] == 20
+
+
+def test_where_all_items_would_be_taken_there_is_no_overlap(tmp_path: Path) -> None:
+    most = ("loop.query_size=60", "loop.rounds=2", "proxy.agreement=10")
+    told = metrics(finish(begin(tmp_path / "w", *NET, PROXY, *most)), 1)["agreement"]
+    assert (told["items"], told["top"], told["overlap"], told["ceiling"]["overlap"]) == (10, 10, None, None)
+    assert told["spearman"] is not None
+    assert "no overlap to tell" in told["reason"]
 
 
 def test_what_only_the_proxy_can_be_asked_is_not_compared() -> None:

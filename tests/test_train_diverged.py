@@ -1,6 +1,7 @@
 """Trainings that diverge: an error, or, where the plan watches them, a round with the model that they began with."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ from safetensors.torch import load_file
 
 from flows.record.tracking_run import epochs
 from tasks import files
+from tasks.cost.ledger import Usage
 from tasks.datasets.store import load_items
 from tasks.errors import Diverged, FrugalError
 from tasks.models import stored
 from tasks.models.forward import log_probabilities
 from tasks.rounds import Workspace
+from tasks.target import run as target_stage
 from tasks.train import fit as fitting
 from tasks.train import joint, members
+from tasks.train import run as train_stage
 from tests.model_helpers import digits_workspace, go_on, label, outputs, train
 
 #: A rate at which the first steps end in numbers that are none.
@@ -59,9 +63,23 @@ def losses(monkeypatch) -> list[float]:
 
 def test_unwatched_training_fails_as_it_always_did_and_writes_nothing(tmp_path) -> None:
     workspace = made(tmp_path, watch=False)
-    with pytest.raises(FrugalError, match=r"diverged in epoch \d+ at a learning rate of 1e\+06; start a new loop"):
+    with pytest.raises(
+        FrugalError, match=r"diverged in epoch \d+ at a learning rate of 1e\+06; start .* lower train\.lr$"
+    ):
         train(workspace)
     assert not (workspace.round_dir(0) / "metrics.json").exists()
+
+
+def test_a_proxy_and_its_target_are_mended_by_their_own_keys(tmp_path) -> None:
+    network = {"epochs": 3, "batch_size": 4, "optimizer": "sgd", "model": "ceal_cnn", "lr": 1e-3}
+    for block, run, overrides in (
+        ("proxy.train", train_stage.run, {"proxy": {"train": {"lr": 1e6}}}),
+        ("train", target_stage.run, {"proxy": {"train": {"lr": 1e-3}}, "train": network | {"lr": 1e6}}),
+    ):
+        workspace = digits_workspace(tmp_path / block, **({"train": network} | overrides))
+        label(workspace, 0, 20)
+        with pytest.raises(Diverged, match=rf" lower {re.escape(block)}\.lr$"):
+            run(workspace, 0, Usage())
 
 
 def test_watched_training_leaves_the_model_that_it_began_with_measured_as_such(tmp_path) -> None:

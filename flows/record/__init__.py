@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.record import git, versions
-from tasks import stages
+from tasks import registry, stages
 from tasks.config import Config
 from tasks.rounds import Workspace
 
@@ -50,9 +50,11 @@ def check(workspace: Workspace, wanted: Config) -> None:
 
     Raises:
         WorkspaceError: git or DVC is missing there, the workspace lies inside a larger git repository, or its dvc.yaml
-            is of a release that knew no proxies.
+            is of a release that knew no proxies, or no features.
     """
     if wanted.record.git == "commit":
         git.check(workspace)
     if wanted.record.dvc:
         versions.check(workspace, [] if wanted.proxy is None else [stages.TARGET.name])
+        if wanted.select.strategy in registry.FEATURE_STRATEGIES:
+            versions.check_output(workspace, stages.INFER.name, "features.parquet")

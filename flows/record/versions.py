@@ -48,6 +48,21 @@ def check(workspace: Workspace, needed: Sequence[str] = ()) -> None:
             )
 
 
+def check_output(workspace: Workspace, stage: str, name: str) -> None:
+    """Refuse a workspace whose dvc.yaml, which an earlier release made, would lose an output that later rounds need.
+
+    Raises:
+        WorkspaceError: the stage does not name the output.
+    """
+    path = workspace.root / "dvc.yaml"
+    known = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages", {})
+    if not any(str(out).endswith(f"/{name}") for out in known.get(stage, {}).get("do", {}).get("outs", ())):
+        raise WorkspaceError(
+            f"{path}: stage {stage} has no {name}, by which select.strategy chooses: it is of an earlier release; make "
+            "a new workspace with `frugal init DIR`, or set record.dvc=false"
+        )
+
+
 def commit(workspace: Workspace, round_: int) -> None:
     """Put the outputs of a round's finished stages into DVC's cache and their digests into dvc.lock.
 

@@ -21,14 +21,19 @@ def arms(loaded: Sequence[tuple[str, Config]]) -> dict[str, Config]:
         loaded: each configuration with its origin, which messages name.
 
     Raises:
-        ConfigError: people would have to label, two arms have the same name or the same settings, the budgets
-            differ, or there is nothing to compare the one arm with.
+        ConfigError: people would have to label, a target is not trained in the end, two arms have the same name or the
+            same settings, the budgets differ, or there is nothing to compare the one arm with.
     """
     for source, config in loaded:
         if config.label.labeler != "oracle":
             raise ConfigError(
                 f"{source}: label.labeler: {config.label.labeler!r} cannot answer each arm anew; a comparison needs "
                 "label.labeler=oracle"
+            )
+        if config.proxy is not None and not config.proxy.target.end:
+            raise ConfigError(
+                f"{source}: proxy.target.end: false; arms are compared by what their targets come to in the end, so "
+                "set proxy.target.end=true"
             )
     for one, other in combinations(loaded, 2):
         _check_differ(one, other)
@@ -105,7 +110,10 @@ def _random_names(name: str) -> Iterator[str]:
 
 def _random(first: tuple[str, Config], name: str) -> Config:
     # Nothing is scored, so there are no candidates to adapt.
-    return override(first[1], (f"name={name}", "select.strategy=random", "policy.scope=fixed"), first[0])
+    changed = [f"name={name}", "select.strategy=random", "policy.scope=fixed"]
+    if first[1].select.recorded is not None:
+        changed += ["select.initial=random", "select.recorded=null"]
+    return override(first[1], tuple(changed), first[0])
 
 
 def _without_beside(config: Config) -> dict[str, Any]:

@@ -11,7 +11,10 @@ from tasks.rounds import Workspace
 
 @dataclass(frozen=True)
 class Point:
-    """One trained round of one loop; sums run from round 000 to this one."""
+    """One trained round of one loop; sums run from round 000 to this one.
+
+    Where a proxy selects, the money is for the target too, so it is the target that is judged.
+    """
 
     arm: str
     seed: int
@@ -33,31 +36,34 @@ class Point:
 
 
 def points(comparison: Comparison) -> list[Point]:
-    """Every trained round of the seeds that all arms have finished, arm by arm."""
+    """Every trained round of the seeds that all arms have finished, arm by arm; with a proxy those with a target."""
     seeds = comparison.complete_seeds()
     return [
         point
-        for arm in comparison.arms
+        for arm, settings in comparison.arms.items()
         for seed in seeds
-        for point in _of_loop(comparison.workspace(arm, seed), arm, seed)
+        for point in _of_loop(comparison.workspace(arm, seed), arm, seed, settings.proxy is not None)
     ]
 
 
-def _of_loop(workspace: Workspace, arm: str, seed: int) -> Iterator[Point]:
+def _of_loop(workspace: Workspace, arm: str, seed: int, proxied: bool) -> Iterator[Point]:
     device_s = cpu_s = 0.0
     for outcome in history(workspace):
         for entry in ledger.ledger(workspace.round_dir(outcome.round))["stages"].values():
             for used in [entry["used"], *entry.get("discarded", [])]:
                 device_s += sum(used["device_s"].values())
                 cpu_s += used["cpu_s"]
+        judged = outcome.target if proxied else outcome
+        if judged is None:
+            continue
         yield Point(
             arm=arm,
             seed=seed,
             round=outcome.round,
             labels=outcome.bought,
-            accuracy=outcome.accuracy,
-            nll=outcome.nll,
-            ece=outcome.ece,
+            accuracy=judged.accuracy,
+            nll=judged.nll,
+            ece=judged.ece,
             items_scored=outcome.items_scored,
             record_epochs=outcome.record_epochs,
             device_seconds=round(device_s, 4),

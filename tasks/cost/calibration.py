@@ -76,7 +76,7 @@ def settings(config: Config, pool: int) -> dict[str, Any]:
     found = {
         "device": device,
         "dataset": config.dataset.model_dump(mode="json", exclude=_DATASET_FREE),
-        "train": config.selecting.model_dump(mode="json", exclude=_TRAIN_FREE | _TRAIN_COUNTED),
+        "train": _trained(config.selecting),
         "train_items": train_items(config, config.selecting),
         "pool": pool,
         "infer": scoring(config),
@@ -85,10 +85,16 @@ def settings(config: Config, pool: int) -> dict[str, Any]:
     if config.proxy is None:
         return found
     target = {
-        "train": config.train.model_dump(mode="json", exclude=_TRAIN_FREE | _TRAIN_COUNTED),
+        "train": _trained(config.train),
         "train_items": train_items(config, config.train),
     }
     return found | {"image_size": config.proxy.data.image_size, "target": target}
+
+
+def _trained(settings: TrainConfig) -> dict[str, Any]:
+    found = settings.model_dump(mode="json", exclude=_TRAIN_FREE | _TRAIN_COUNTED)
+    # What a former release measured without that key still holds where there is nothing behind it.
+    return {key: value for key, value in found.items() if (key, value) != ("loss_prediction", None)}
 
 
 def scoring(config: Config) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def _score(
         scored = score_items(
             models, view, pool.array, rows, infer.acquisition, infer.batch_size, planned.passes, planned.features
         )
-        _check_finite(ids, scored.score)
+        _check_finite(ids, scored.score, config.block)
         entries.renew(chosen, scored, round_, card["digest"])
         usage.items_scored = len(ids)
         usage.forward_passes = len(ids) * len(models) * planned.passes
@@ -142,10 +142,10 @@ def _score(
         )
 
 
-def _check_finite(ids: pa.Array, scores: npt.NDArray[np.float64]) -> None:
+def _check_finite(ids: pa.Array, scores: npt.NDArray[np.float64], block: str) -> None:
     wrong = np.flatnonzero(~np.isfinite(scores))
     if len(wrong):
         raise FrugalError(
             f"item {ids[int(wrong[0])].as_py()!r} has the score {scores[wrong[0]]} ({len(wrong)} such items): "
-            "the model's outputs are not finite; start a new loop with a lower train.lr, or with train.precision=fp32"
+            f"the model's outputs are not finite; start a new loop with a lower {block}.lr, or {block}.precision=fp32"
         )

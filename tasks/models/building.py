@@ -26,6 +26,6 @@ def build(name: str, shape: tuple[int, ...], classes: int, loss_prediction: bool
     if not taps_of(network).stages:
         raise ConfigError(
             f"train.loss_prediction: the model {name} has no stages whose features could predict a loss; choose "
-            "another train.model, such as ceal_cnn or resnet18, or leave train.loss_prediction out"
+            "another train.model, such as ceal_cnn or resnet18, or set train.loss_prediction=null"
         )
     return LossPredicting(network, shape)

@@ -91,7 +91,8 @@ def expected(settings: FalseStartConfig, labels: int) -> float:
 def _obstacle(situation: Situation, settings: FalseStartConfig, last: Outcome) -> str | None:
     """Why the loop cannot begin anew, or None."""
     if last.attempt >= settings.restarts:
-        return f"policy.false_start.restarts = {settings.restarts} are used up; look at the data, or lower train.lr"
+        key = f"{situation.config.block}.lr"
+        return f"policy.false_start.restarts = {settings.restarts} are used up; look at the data, or lower {key}"
     anew = _anew(situation)
     loop, first = situation.config.loop, min(query_size.wanted(anew).value, situation.pool)
     if loop.max_labels is not None and loop.max_labels - last.bought < first:

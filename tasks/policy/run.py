@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tasks import files, registry
+from tasks import files, outside, registry
 from tasks.config import Config
 from tasks.cost import calibration, forecast
 from tasks.history import history
@@ -37,6 +37,8 @@ def plan(workspace: Workspace, round_: int) -> None:
         "watch": false_start.watches(situation),
         "seed": Choice(config.seed, "seed; every draw is made from it and the round's number"),
     }
+    if used := outside.digests(workspace.root, situation.config.select):
+        choices["outside"] = Choice(used, "what these files hold; SELECT refuses others")
     # The plan comes last: it is what opens the round.
     files.write_json(workspace.round_dir(round_) / "forecast.json", _forecast(round_, situation, choices))
     plan = {"round": round_, **{name: _plain(choice) for name, choice in choices.items()}}
@@ -94,6 +96,9 @@ def _forecast(round_: int, situation: Situation, choices: Mapping[str, Choice]) 
     if any(outcome.restarted for outcome in situation.history):
         why = (*work.why, "policy.false_start: what was bought before the loop began anew is free, so at most")
         work = replace(work, exact=False, why=why)
+    if _may_end_with_target(situation, query, bool(choices["watch"].value)):
+        why = (*work.why, "proxy.target.end: a policy may end the loop here, so with its target and without INFER")
+        work = replace(work, exact=False, why=why)
     rates = situation.rates
     price = None if rates is None else forecast.price(work, situation.config, rates, situation.label_seconds)
     return {
@@ -113,6 +118,14 @@ def _is_target_due(situation: Situation, query_size: int) -> bool:
     return bool(
         target.due(proxy.target, then, "stop" if next_round.is_last(situation, query_size) else "continue").value
     )
+
+
+def _may_end_with_target(situation: Situation, query_size: int, watched: bool) -> bool:
+    """Whether a rule that speaks after the training may ask for a target that nobody can forecast."""
+    config = situation.config
+    ruled = watched or bool(config.policy.stop.names())
+    ends = config.proxy is not None and config.proxy.target.end
+    return ends and ruled and not next_round.is_last(situation, query_size)
 
 
 def _plain(choice: Choice) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from tasks import files
 from tasks.config import Config
 from tasks.cost import calibration, ledger
 from tasks.cost.rates import Rates
-from tasks.errors import DataError
+from tasks.errors import ConfigError, DataError
 from tasks.history import Measured, Outcome, history
 from tasks.rounds import Workspace, load_config
 
@@ -62,9 +62,11 @@ def of_workspace(workspace: Workspace, name: str | None = None) -> Recording:
 
     Raises:
         WorkspaceError: no loop has begun here.
+        ConfigError: a proxy selects.
         DataError: no round is trained yet.
     """
     config = load_config(workspace)
+    check_judged(str(workspace.root) if name is None else name, proxied=config.proxy is not None)
     outcomes = tuple(_when_asked(workspace, outcome) for outcome in history(workspace))
     if not outcomes:
         raise DataError(f"{workspace.root}: no round is trained yet, so there is no curve; go on with `frugal run`")
@@ -78,6 +80,19 @@ def of_workspace(workspace: Workspace, name: str | None = None) -> Recording:
         held_out=files.count_rows(workspace.pool / "test.parquet"),
         rates=calibration.load(workspace, config, pool),
     )
+
+
+def check_judged(source: str, proxied: bool) -> None:
+    """Refuse a curve whose accuracy is not that of the model which the money is for.
+
+    Raises:
+        ConfigError: it is the proxy's; ``source`` is named.
+    """
+    if proxied:
+        raise ConfigError(
+            f"{source}: proxy: a proxy selects here, so each round's accuracy is the proxy's, and the money is for the "
+            "target too; replay a loop without a proxy, or see with `frugal compare` what this one is worth"
+        )
 
 
 def measured(outcomes: Sequence[Outcome]) -> frozenset[str]:

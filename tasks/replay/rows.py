@@ -9,7 +9,7 @@ from statistics import median_low
 from tasks.config import Config, LoopConfig
 from tasks.errors import DataError
 from tasks.history import Measured, Outcome
-from tasks.replay.recording import MEASURED, SUMS, Recording, measured
+from tasks.replay.recording import MEASURED, SUMS, Recording, check_judged, measured
 
 #: What every row holds.
 REQUIRED = ("labels", "accuracy")
@@ -64,8 +64,10 @@ def recording(name: str, source: str, rows: Sequence[Row], config: Config, fit: 
             with the record.
 
     Raises:
+        ConfigError: ``config`` is the loop's own, and a proxy selects.
         DataError: a row lacks a value or holds an impossible one; ``source``, row and column are named.
     """
+    check_judged(source, proxied=not fit and config.proxy is not None)
     if not rows:
         raise DataError(f"{source}: no rows; a curve has one for each trained round")
     for row in rows:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from tasks.config import Config
 from tasks.errors import DataError
-from tasks.replay.recording import Recording
+from tasks.replay.recording import Recording, check_judged
 from tasks.replay.rows import COLUMNS, REQUIRED, Row, recording
 
 _RUN = "run"
+#: In data/curve.csv; blank where no proxy selects.
+_TARGET = "target_accuracy"
 
 
 def read(path: Path, base: Config) -> list[Recording]:
@@ -20,12 +22,14 @@ def read(path: Path, base: Config) -> list[Recording]:
         base: has the prices and policies.
 
     Raises:
+        ConfigError: a curve is that of a loop in which a proxy selects.
         DataError: the file is unreadable, a column is missing, or a value is missing or impossible; row and column
             are named.
     """
     curves: dict[str, list[Row]] = {}
     unread: list[str] = []
     for line, cells in _lines(path):
+        check_judged(str(path), proxied=bool(cells.get(_TARGET)))
         unread = [name for name in cells if name not in (*COLUMNS, _RUN)]
         curves.setdefault(cells.get(_RUN, ""), []).append(_row(path, line, cells))
     if not curves:

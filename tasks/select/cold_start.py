@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tasks import outside
 from tasks.config import Config
 from tasks.datasets.source import Source
 from tasks.datasets.store import by_id, load_info, load_items
@@ -72,7 +73,7 @@ def check_features(config: Config, root: Path, source: Source) -> None:
         ConfigError: the file is not what it has to be.
     """
     if config.select.features is not None:
-        _stored(root / config.select.features, pa.array(source.pool.ids, pa.string()))
+        _stored(outside.found(root, config.select.features), pa.array(source.pool.ids, pa.string()))
 
 
 def _sample(candidates: Candidates, most: int) -> tuple[npt.NDArray[np.uint64], Positions]:
@@ -85,7 +86,11 @@ def _sample(candidates: Candidates, most: int) -> tuple[npt.NDArray[np.uint64], 
 def _features(workspace: Workspace, candidates: Candidates, sample: Positions) -> Singles:
     """Of the candidates at ``sample``, in the order of their ids: float32 (n, d) of unit length, or 0."""
     ids, named = candidates.ids.take(sample), load_config(workspace).select.features
-    features = _pixels(workspace, ids, candidates.seed) if named is None else _stored(workspace.root / named, ids)
+    features = (
+        _pixels(workspace, ids, candidates.seed)
+        if named is None
+        else _stored(outside.found(workspace.root, named), ids)
+    )
     norms = np.sqrt(np.einsum("ij,ij->i", features, features, dtype=np.float64))
     norms[norms == 0] = 1
     features /= norms[:, None].astype(np.float32)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from tasks import files
+from tasks import files, outside
 from tasks.config import Config
 from tasks.datasets.source import Source
 from tasks.errors import ConfigError, DataError
@@ -108,7 +108,7 @@ def read(recorded: str, root: Path) -> Recording:
         ConfigError: there is no such thing.
         DataError: it is damaged, holds nothing, or an id twice.
     """
-    path = (root / _expanded(recorded)).resolve()
+    path = outside.found(root, recorded)
     if path.is_dir():
         return _of_loop(path)
     if path.suffix not in (".parquet", ".csv") or not path.is_file():
@@ -116,15 +116,6 @@ def read(recorded: str, root: Path) -> Recording:
             f"select.recorded: {path} is neither the folder of a loop nor a .parquet or .csv file; correct the key"
         )
     return Recording(path, _distinct(path, _column(path)))
-
-
-def _expanded(recorded: str) -> Path:
-    try:
-        return Path(recorded).expanduser()
-    except RuntimeError:
-        raise ConfigError(
-            f"select.recorded: {recorded} names the home of an unknown user; write the whole path"
-        ) from None
 
 
 def _of_loop(root: Path) -> Recording:

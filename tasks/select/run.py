@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import cache as caches
-from tasks import feature_file, files, registry
+from tasks import feature_file, files, outside, registry
 from tasks.config import Config
 from tasks.cost.ledger import Usage
 from tasks.drawer import unpaid
@@ -40,6 +40,7 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     rows = caches.rows(cache, ids)
     scores = np.asarray(caches.column(cache, rows, "score", np.nan), dtype=np.float64)
     candidates = Candidates(ids, scores, seed_sequence(config.seed, round_, "select"), config.select.beta)
+    outside.check(workspace, config.select)
     first = begins_attempt(workspace, round_)
     name, size = _planned(folder / "plan.json", first, len(ids))
     if first:

@@ -17,7 +17,7 @@ class Agreement:
     #: Correlation of the scores' ranks, equal scores sharing the mean of theirs; and of the scores.
     spearman: float | None
     pearson: float | None
-    #: Share of the items that one model would take which the other would take too.
+    #: Share of the items that one model would take which the other would take too; None where they would take all.
     overlap: float | None
 
 
@@ -45,7 +45,7 @@ def agreement(ours: Scores, theirs: Scores, top: int) -> Agreement:
     return Agreement(
         spearman=_correlation(rankdata(ours), rankdata(theirs)),
         pearson=_correlation(ours, theirs),
-        overlap=shared / top if top else None,
+        overlap=shared / top if 0 < top < len(ours) else None,
     )
 
 

@@ -63,6 +63,7 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     with (
         devices.timed(trainings.view.device, usage.device_s),
         devices.reproducible(trainings.view.device, torch_seed(config.seed, round_, learner.stage)),
+        learner.advised(),
     ):
         repeated = repeat(config.train.repeats, trainings.ensemble, sets.measure)
         seen = sets.predict(repeated)
@@ -114,5 +115,8 @@ def _compared(
         by_other = scores(other, trainings.view, possible.passes(config))
         ceiling = asdict(agreement(by_other, by_target, sample.top))
     found = agreement(by_proxy, by_target, sample.top)
-    reason = None if found.overlap is not None else "the scores are not finite"
+    if not (np.isfinite(by_proxy).all() and np.isfinite(by_target).all()):
+        reason = "the scores are not finite"
+    elif sample.top == len(sample.rows):
+        reason = "as large a share as the round bought is all items compared, so there is no overlap to tell"
     return told | asdict(found) | {"reason": reason, "ceiling": ceiling}

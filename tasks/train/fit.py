@@ -136,11 +136,7 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
 def _check_finite(loss: float, record: dict[str, Any], before: History) -> None:
     if not math.isfinite(loss):
-        raise Diverged(
-            f"training diverged in epoch {record['epoch']} at a learning rate of {record['lr']:g}; "
-            "start a new loop with a lower train.lr",
-            [before],
-        )
+        raise Diverged(f"training diverged in epoch {record['epoch']} at a learning rate of {record['lr']:g}", [before])
 
 
 def untrained(build: Callable[[], nn.Module], view: View, seed: int) -> nn.Module:

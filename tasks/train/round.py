@@ -1,6 +1,7 @@
 """A round's training, whichever model it is of: what it begins with, and the files that it leaves behind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from tasks.config import Config
 from tasks.config_train import TrainConfig
 from tasks.cost.ledger import Usage
 from tasks.datasets.store import Items, PoolInfo, load_info, load_items
-from tasks.errors import DataError
+from tasks.errors import DataError, Diverged
 from tasks.models import device as devices
 from tasks.models import stored
 from tasks.models.building import build
@@ -46,6 +47,8 @@ class Learner:
     side: int | None
     #: The stage that trains it, by which its seeds are told from those of others.
     stage: str
+    #: The dotted path of ``settings``.
+    block: str = "train"
 
     def fresh(self, info: PoolInfo) -> Callable[[], nn.Module]:
         """What draws the weights of a new one.
@@ -57,11 +60,24 @@ class Learner:
         predicting = self.settings.loss_prediction is not None
         return partial(build, self.settings.model, shape, len(info.classes), predicting)
 
+    @contextmanager
+    def advised(self) -> Iterator[None]:
+        """Tell whoever has to do with a divergence which key to mend it by.
+
+        Raises:
+            Diverged: a training did within.
+        """
+        try:
+            yield
+        except Diverged as fault:
+            message = f"{fault}; start a new loop with a lower {self.block}.lr"
+            raise Diverged(message, fault.histories) from None
+
 
 def selecting(config: Config) -> Learner:
     """The model that is trained in every round: the proxy, if there is one."""
     side = None if config.proxy is None else config.proxy.data.image_size
-    return Learner(config.selecting, side, "train")
+    return Learner(config.selecting, side, "train", config.block)
 
 
 def prepare(

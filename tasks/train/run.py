@@ -44,6 +44,7 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     with (
         devices.timed(trainings.view.device, usage.device_s),
         devices.reproducible(trainings.view.device, torch_seed(config.seed, round_, learner.stage)),
+        learner.advised(),
     ):
         try:
             repeated = repeat(learner.settings.repeats, trainings.ensemble, sets.measure)

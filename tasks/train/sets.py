@@ -58,8 +58,6 @@ class Sets:
         self.usage.forward_passes += len(items) * len(ensemble.models)
         if not np.isfinite(scores).all():
             raise Diverged(
-                "training diverged in its last steps: the model's outputs are not finite; "
-                "start a new loop with a lower train.lr",
-                ensemble.histories,
+                "training diverged in its last steps: the model's outputs are not finite", ensemble.histories
             )
         return scores
