@@ -127,4 +127,5 @@ def break_even_value(histories: Sequence[Sequence[Outcome]]) -> float | None:
     ends = [(points[0], points[-1]) for points in map(stopping_points, histories)]
     spent = sum(last.money - first.money for first, last in ends)
     gained = 100 * sum(last.accuracy - first.accuracy for first, last in ends)
-    return spent / gained if spent > 0 and gained > 0 else None
+    # Less than rounding leaves is no gain, and would make the value infinite.
+    return spent / gained if spent > 0 and gained > 1e-10 else None
