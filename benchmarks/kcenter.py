@@ -132,7 +132,7 @@ def agreement(ours: list[int], theirs: list[int]) -> dict[str, Any]:
 
 def summary(side: str, turns: list[dict[str, Any]]) -> dict[str, Any]:
     """Medians and extremes over the turns of one side, and of the ratio to ours."""
-    figures: dict[str, Any] = {"n": len(turns), "extra_mb": max(turn[side]["extra_mb"] for turn in turns)}
+    figures: dict[str, Any] = {"turns": len(turns), "extra_mb": max(turn[side]["extra_mb"] for turn in turns)}
     for clock in ("wall", "cpu"):
         seconds = [turn[side][f"{clock}_s"] for turn in turns]
         figures[f"{clock}_s"] = round(statistics.median(seconds), 3)
