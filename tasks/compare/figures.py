@@ -1,6 +1,7 @@
 """Learning curves of the arms, with 95 % bands, over what they cost."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from tasks.compare.summary import Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+#: Characters of a line of the title.
+_TITLE = 80
 #: What accuracy is drawn over: a field of Row, and how the axis is called.
 AXES = {
     "labels": "labels bought",
@@ -31,7 +34,11 @@ def curves(rows: Sequence[Row], over: str, title: str, unit: str = "") -> bytes:
     axes = figure.add_subplot()
     for number, arm in enumerate(dict.fromkeys(row.arm for row in rows)):
         _draw(axes, [row for row in rows if row.arm == arm], over, f"C{number}")
-    axes.set(xlabel=f"{AXES[over]} ({unit})" if unit else AXES[over], ylabel="held-out accuracy, %", title=title)
+    axes.set(xlabel=f"{AXES[over]} ({unit})" if unit else AXES[over], ylabel="held-out accuracy, %")
+    # With many arms their names alone may be longer than the figure is wide.
+    axes.set_title("\n".join(textwrap.wrap(title, _TITLE)), fontsize="medium")
+    # Of few seeds an interval may reach beyond all that is possible.
+    axes.set_ylim(max(axes.get_ylim()[0], 0.0), min(axes.get_ylim()[1], 100.5))
     axes.grid(True, alpha=0.3)
     axes.legend(loc="lower right")
     out = io.BytesIO()
