@@ -42,7 +42,7 @@ from tasks import files, loop, stages
 from tasks.compare.interval import half_width
 from tasks.config import Config, load
 from tasks.datasets.run import run as build_pool
-from tasks.datasets.store import load_items
+from tasks.datasets.store import load_items, load_task
 from tasks.datasets.tables import SCORES
 from tasks.history import history
 from tasks.infer.narrowing import known, narrow
@@ -307,7 +307,7 @@ def advance(run: Run, arm: Arm, seed: int, start_only: bool) -> None:
     workspace, config = run.place(arm, seed), run.configuration(arm, seed)
     begin(workspace, config)
     if not (workspace.pool / "pool.json").exists():
-        build_pool(workspace, config.dataset)
+        build_pool(workspace, config)
     share_start(run, arm, seed, workspace)
     while (step := loop.next_step(workspace)) is not None:
         if start_only and step.round:
@@ -433,7 +433,8 @@ def replay(workspace: Workspace, first: Workspace, config: Config) -> list[float
     """Recall per round of one sampler on one recorded loop, after the first pass of another with the same pool."""
     query = config.loop.query_size
     scope = [{"name": "candidates", **config.infer.candidates.model_dump(mode="json")}]
-    cached = caches.read(first.round_dir(0) / "scores.parquet", config.infer.acquisition, pool=None)
+    path, task = first.round_dir(0) / "scores.parquet", load_task(workspace)
+    cached = caches.read(path, config.infer.acquisition, pool=None, task=task)
     found = []
     for number in range(1, config.loop.rounds - 1):
         truth = files.read_table(workspace.round_dir(number) / "scores.parquet")

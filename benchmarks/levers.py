@@ -104,7 +104,7 @@ def calibrate(workspace: Workspace) -> None:
     config, info = load_config(workspace), load_info(workspace)
     if config.seed or notes(config):
         return
-    sizes = Sizes(info.shape, len(info.classes), info.items, info.held_out)
+    sizes = Sizes(info.shape, info.task.outputs, info.items, info.held_out)
     kept = {"rates": asdict(measure(config, sizes)), "sizes": asdict(sizes)}
     files.write_json(workspace.root / "rates.json", kept)
 

@@ -227,7 +227,7 @@ def shared_pool(made: Bench, config: Config) -> Workspace:
     limit = "all" if config.dataset.limit is None else config.dataset.limit
     workspace = Workspace((made.work / f"pool-{config.dataset.name}-{limit}").resolve())
     if not (workspace.pool / "pool.json").exists():
-        build_pool(workspace, config.dataset)
+        build_pool(workspace, config)
     return workspace
 
 

@@ -51,13 +51,13 @@ from tasks.datasets.store import PoolInfo, load_info, load_items
 from tasks.infer.scoring import score_items
 from tasks.models import building
 from tasks.models import device as devices
-from tasks.models.forward import log_probabilities
+from tasks.models.forward import predict
 from tasks.models.view import View
 from tasks.rounds import Workspace
 from tasks.seeds import seed_sequence, torch_seed
 from tasks.select import top_k, uniform
 from tasks.select.choice import Candidates
-from tasks.train.evaluate import accuracy
+from tasks.task_type.class_scores import accuracy
 from tasks.train.examples import Examples
 from tasks.train.fit import fit
 
@@ -301,7 +301,7 @@ class Data:
         """A model of its own on the labels of ``rows``, and the seconds that it took."""
         began = self.seconds()
         ordered = np.sort(rows)
-        build = partial(building.build, settings.model, self.info.shape, len(self.info.classes))
+        build = partial(building.build, settings.model, self.info.shape, self.info.task.outputs)
         examples = Examples(self.pool.items[ordered], self.pool.labels[ordered])
         model, _ = fit(build, examples, None, settings, self.view(settings), seed)
         return model, self.seconds() - began
@@ -328,7 +328,7 @@ class Data:
 
     def error(self, model: torch.nn.Module, settings: TrainConfig) -> float:
         """On the test items, in percent."""
-        scores = log_probabilities(model, self.test.items, self.view(settings))
+        scores = predict(model, self.test.items, self.view(settings))
         return round(100 * (1 - accuracy(scores, self.test.labels)), 4)
 
 

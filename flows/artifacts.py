@@ -7,14 +7,15 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from tasks import files
 from tasks.rounds import Workspace, decision, load_config
 from tasks.status import status
-
-_COLUMNS = ("round", "labels", "accuracy", "items_scored", "money", "device_hours")
+from tasks.task_type import headline
 
 
 def publish(workspace: Workspace, round_: int) -> None:
     """Publish the rounds so far and the decision after ``round_``, each under the loop's own key."""
-    key = load_config(workspace).name.lower().replace("_", "-").replace(".", "-")
-    rows = [{column: outcome[column] for column in _COLUMNS} for outcome in status(workspace)["rounds"]]
+    config = load_config(workspace)
+    key = config.name.lower().replace("_", "-").replace(".", "-")
+    columns = ("round", "labels", *headline.of(config.task).columns, "items_scored", "money", "device_hours")
+    rows = [{column: outcome[column] for column in columns} for outcome in status(workspace)["rounds"]]
     create_table_artifact(table=rows, key=f"{key}-rounds", description="The rounds so far")
     made = decision(workspace, round_)
     if made is not None:

@@ -130,7 +130,7 @@ def close(answers: Path | None, root: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @_workspace
 def status(as_json: bool, root: Path) -> None:
-    """Say where the loop stands: round, labels, accuracy, money, and what it waits for.
+    """Say where the loop stands: round, labels, accuracy (or R²), money, and what it waits for.
 
     \b
     Example: frugal status --json
@@ -148,8 +148,8 @@ def status(as_json: bool, root: Path) -> None:
 def compare(arguments: tuple[str, ...], seeds: int, out: Path | None, root: Path) -> None:
     """Run several configurations and a random one on the same budget and seeds, and set them side by side.
 
-    Writes accuracy with its 95 % interval, items scored, device-seconds and money of each arm and round as CSV and as
-    curves. The same command again goes on where it stopped; more seeds add to those that are there.
+    Writes accuracy (or R²) with its 95 % interval, items scored, device-seconds and money of each arm and round as CSV
+    and as curves. The same command again goes on where it stopped; more seeds add to those that are there.
 
     \b
     Example: frugal compare conf/entropy.yaml conf/margin.yaml --seeds 5 loop.rounds=10
@@ -163,7 +163,7 @@ def compare(arguments: tuple[str, ...], seeds: int, out: Path | None, root: Path
     if not confs:
         raise click.UsageError("name at least one configuration file to compare with a random arm.")
     comparison, found = drive.compare(find_workspace(root), confs, overrides, seeds, out)
-    show_comparison(comparison.name, found.finals, comparison.first.prices.currency)
+    show_comparison(comparison.name, found.finals, comparison.first.prices.currency, comparison.headline)
     for path in found.paths:
         click.echo(path)
 
@@ -222,7 +222,7 @@ def ui(port: int, prefect_port: int, root: Path) -> None:
 @click.option(
     "--value-per-point",
     type=click.FloatRange(min=0, min_open=True),
-    help="What a percentage point of accuracy is worth, in the currency of the prices.",
+    help="What a percentage point of accuracy (0.01 of R²) is worth, in the currency of the prices.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The folder for tables and picture (default: replay/).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")

@@ -48,7 +48,7 @@ def begun(workspace: Workspace, comparison: Comparison) -> Iterator[None]:
         from tasks import check
         from tasks.datasets.opening import open_source
 
-        source = open_source(workspace, comparison.first.dataset)
+        source = open_source(workspace, comparison.first)
         for arm in comparison.arms.values():
             check.feasible(arm, source, workspace.root)
     comparison.root.mkdir(parents=True, exist_ok=True)
@@ -99,10 +99,11 @@ def _arms_recorded(comparison: Comparison, found: Results) -> bool:
 
 
 def _arm_results(comparison: Comparison, arm: str, found: Results) -> ArmResults:
+    shown = comparison.headline.shown
     return ArmResults(
         content=files.digest(found.table),
         params={"arm": arm, **arms.variations(comparison.arms)[arm]},
-        steps=[(round(row.labels), row.metrics()) for row in found.rows if row.arm == arm],
+        steps=[(round(row.labels), shown(row.metrics())) for row in found.rows if row.arm == arm],
         artifacts=[comparison.root / folder.FILE, *found.paths],
     )
 

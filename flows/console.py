@@ -9,6 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tasks.report.words import number
+from tasks.task_type import headline
+from tasks.task_type.headline import ACCURACY, Headline
+
 if TYPE_CHECKING:
     from tasks.compare.summary import Row
     from tasks.replay.results import Mean
@@ -74,18 +78,21 @@ def listener() -> Bar | Lines:
 
 
 def rounds_table(status: dict[str, Any]) -> Table:
-    """The rounds so far with labels, accuracy, money and device-hours."""
+    """The rounds so far with labels, accuracy (or R² and RMSE), money and device-hours."""
     table = Table(title=f"{status['name']}: {status['state']}")
-    targets = any(outcome["target_accuracy"] is not None for outcome in status["rounds"])
-    accuracies = ("proxy", "target") if targets else ("accuracy",)
-    for column in ("round", "labels", *accuracies, "items scored", f"money ({status['currency']})", "device-hours"):
+    metric = headline.among(status)
+    name, beside = metric.columns[0], metric.columns[1:]
+    targets = any(outcome[f"target_{name}"] is not None for outcome in status["rounds"])
+    measures = ("proxy", "target", *beside) if targets else metric.columns
+    for column in ("round", "labels", *measures, "items scored", f"money ({status['currency']})", "device-hours"):
         table.add_column(column, justify="right")
     for outcome in status["rounds"]:
         table.add_row(
             f"{outcome['round']:03d}{', then anew' if outcome['restarted'] else ''}",
             _labels(outcome["labels"], outcome["bought"]),
-            f"{outcome['accuracy']:.4f}",
-            *([_number(outcome["target_accuracy"], 4)] if targets else []),
+            f"{outcome[name]:.4f}",
+            *([_number(outcome[f"target_{name}"], 4)] if targets else []),
+            *(number(outcome[other]) for other in beside),
             str(outcome["items_scored"]),
             f"{outcome['money']:.2f}",
             f"{outcome['device_hours']:.4f}",
@@ -98,15 +105,15 @@ def _labels(labels: int, bought: int) -> str:
     return str(labels) if labels == bought else f"{labels} ({bought} bought)"
 
 
-def comparison_table(name: str, rows: Sequence["Row"], currency: str) -> Table:
-    """The arms at the end of their loops: means over seeds, with 95 % intervals of the accuracies."""
+def comparison_table(name: str, rows: Sequence["Row"], currency: str, metric: Headline = ACCURACY) -> Table:
+    """The arms at the end of their loops: means over seeds, with 95 % intervals of their headline metric."""
     seeds = f"{rows[0].n} seeds" if rows[0].n > 1 else "1 seed"
     table = Table(title=f"{name}: {seeds}, mean ± half of its 95 % interval", pad_edge=False)
     # An arm's name may be broken on a narrow terminal, numbers not.
     table.add_column("arm", overflow="fold")
     for column in (
         "labels",
-        "accuracy",
+        metric.name,
         f"gain over\n{rows[0].arm}",
         "items\nscored",
         "device-\nseconds",
@@ -130,9 +137,9 @@ def _with_interval(mean: str, half: float | None) -> str:
     return mean if half is None else f"{mean}±{half:.4f}"
 
 
-def show_comparison(name: str, rows: Sequence["Row"], currency: str) -> None:
+def show_comparison(name: str, rows: Sequence["Row"], currency: str, metric: Headline) -> None:
     """Print the table of arms."""
-    Console(highlight=False, markup=False).print(comparison_table(name, rows, currency))
+    Console(highlight=False, markup=False).print(comparison_table(name, rows, currency, metric))
 
 
 def _bill_line(status: dict[str, Any]) -> str:
@@ -163,7 +170,8 @@ def show_status(status: dict[str, Any]) -> None:
 def stops_table(found: "Replay") -> Table:
     """Where each policy would have stopped one curve, what it would have saved and what lost."""
     table = _policies_table(f"{found.recordings[0].name}: where each policy would have stopped", found.currency)
-    for column in ("round", "labels", "accu-\nracy", "money"):
+    metric = "accu-\nracy" if found.headline.share else found.headline.name
+    for column in ("round", "labels", metric, "money"):
         table.add_column(column, justify="right", no_wrap=True)
     _add_savings(table)
     for row in found.rows:
@@ -225,7 +233,7 @@ def _spread(mean: float | None, half: float | None) -> str:
 
 
 def sizes_lines(found: "Replay") -> list[str]:
-    """Where other query sizes would have landed on one curve, a line each; ~ marks an interpolated accuracy."""
+    """Where other query sizes would have landed on one curve, a line each; ~ marks an interpolated value."""
     lines = []
     for policy in dict.fromkeys(size.query_size for size in found.sizes):
         mine = [size for size in found.sizes if size.query_size == policy]
@@ -235,9 +243,9 @@ def sizes_lines(found: "Replay") -> list[str]:
     return lines
 
 
-def _landed(accuracy: float | None, interpolated: bool) -> str:
+def _landed(value: float | None, interpolated: bool) -> str:
     mark = "~" if interpolated else ""
-    return "not recorded" if accuracy is None else f"{mark}{accuracy:.4f}"
+    return "not recorded" if value is None else f"{mark}{value:.4f}"
 
 
 def _not_held(row: "Stop") -> bool:

@@ -9,6 +9,7 @@ from tasks.compare import results
 from tasks.compare.folder import Comparison
 from tasks.compare.results import Results
 from tasks.config import Config
+from tasks.datasets.store import load_task
 from tasks.drawer import unpaid
 from tasks.errors import AnswerError, ConfigError, WaitingForLabels, WorkspaceError
 from tasks.label import answers as answer_files
@@ -104,7 +105,7 @@ def single_stage(workspace: Workspace, name: str, round_: int | None) -> str:
     if name == stages.POOL.name:
         from tasks.datasets.run import run as build_pool
 
-        build_pool(workspace, load_config(workspace).dataset)
+        build_pool(workspace, load_config(workspace))
         return "pool: done"
     if round_ is None:
         raise ConfigError(f"stage {name} needs --round, such as --round 002")
@@ -133,8 +134,7 @@ def _take_in(workspace: Workspace, round_: int, source: Path) -> None:
         raise AnswerError(f"{source}: answers come as a .csv or .jsonl file")
     folder = workspace.round_dir(round_)
     ids = unpaid(workspace, round_)
-    classes = files.read_json(workspace.pool / "pool.json")["classes"]
-    given = answer_files.read(source, ids, classes)
+    given = answer_files.read(source, ids, load_task(workspace))
     if len(given) < len(ids):
         raise WaitingForLabels(f"{source}: answers {len(given)} of {len(ids)} tasks of round {round_:03d}")
     if len(ids) == files.count_rows(folder / "selected.parquet"):

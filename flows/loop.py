@@ -17,7 +17,7 @@ from prefect.states import Completed
 
 from flows import artifacts, compare, server, start
 from flows.console import screen
-from flows.record.catch_up import catch_up, headline, pending
+from flows.record.catch_up import catch_up, one_line, pending
 from tasks import loop
 from tasks.compare import folder as comparisons
 from tasks.compare import results
@@ -106,7 +106,7 @@ def _run_arm(comparison: Comparison, arm: str, seed: int) -> str:
     start.start(workspace, config)
     if loop.next_step(workspace) is not None or pending(workspace, config):
         run_loop(str(workspace.root))
-    return headline(workspace, config, loop.finished_rounds(workspace)[-1])
+    return one_line(workspace, config, loop.finished_rounds(workspace)[-1])
 
 
 def _advance(
@@ -137,7 +137,7 @@ def _advance(
 
 def _tell(workspace: Workspace, config: Config, round_: int) -> None:
     """One line on the round, and one for each target that is out of reach."""
-    screen.print(headline(workspace, config, round_), soft_wrap=True)
+    screen.print(one_line(workspace, config, round_), soft_wrap=True)
     for warning in unreached(decision(workspace, round_) or {"action": "continue", "numbers": {}}):
         screen.print(f"warning: {warning}", style="yellow", soft_wrap=True)
 

@@ -38,7 +38,7 @@ def start(workspace: Workspace, wanted: config.Config) -> None:
         from tasks import check
         from tasks.datasets.run import run as build_pool
 
-        build_pool(workspace, wanted.dataset, lambda source: check.feasible(wanted, source, workspace.root))
+        build_pool(workspace, wanted, lambda source: check.feasible(wanted, source, workspace.root))
     begin(workspace, wanted)
     _calibrate(workspace, wanted)
 
@@ -53,9 +53,9 @@ def _calibrate(workspace: Workspace, wanted: config.Config) -> None:
     if calibration.load(workspace, wanted, info.items) is not None:
         return
     from tasks.forecast.calibrate import measure
-    from tasks.forecast.sizes import Sizes
+    from tasks.forecast.sizes import of_workspace
 
-    rates = measure(wanted, Sizes(info.shape, len(info.classes), info.items, info.held_out))
+    rates = measure(wanted, of_workspace(workspace))
     calibration.store(workspace, wanted, info.items, rates)
 
 

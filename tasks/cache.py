@@ -10,29 +10,35 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import files
-from tasks.datasets.tables import SCORES
+from tasks.datasets.tables import scores
 from tasks.errors import DataError
+from tasks.task_type import TaskType
 
-#: What every cache has had from the beginning.
-_NEEDED = ("id", "score", "scored_round", "model", "times_scored", "proposal", "confidence")
+#: What every cache has had from the beginning, besides how sure its model was.
+_NEEDED = {"id", "score", "scored_round", "model", "times_scored", "proposal"}
 
 
-def read(path: Path, acquisition: str, pool: str | None, columns: Sequence[str] = SCORES.names) -> pa.Table:
-    """All rows of a scores.parquet, in ``columns`` of ``SCORES``; those that it lacks are null.
+def read(
+    path: Path, acquisition: str, pool: str | None, task: TaskType, columns: Sequence[str] | None = None
+) -> pa.Table:
+    """All rows of a scores.parquet, in ``columns`` of ``tables.scores``; those that it lacks are null.
 
     Args:
-        columns: ``score`` among them.
         acquisition: name of the acquisition function whose values are wanted.
         pool: digest of the pool whose items are wanted, as in pool.json; None if it has none.
+        task: what the pool's labels are, which names and types the columns.
+        columns: ``score`` among them; None: all.
 
     Raises:
         DataError: the file is missing or damaged, comes from another pool or another acquisition function, names an
             item twice, or holds a value that cannot be; the item is named.
     """
     there = files.column_names(path)
-    if lacking := sorted(set(_NEEDED) - set(there)):
+    if lacking := sorted((_NEEDED | {task.certainty}) - set(there)):
         raise DataError(f"{path}: lacks the column {lacking[0]!r}; restore it with `dvc checkout`")
-    table = files.read_table(path, [name for name in columns if name in there])
+    schema = scores(task)
+    schema = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    table = files.read_table(path, [name for name in schema.names if name in there])
     about = table.schema.metadata or {}
     for key, wanted in (("acquisition", acquisition), ("pool", pool)):
         found = about.get(f"frugal.{key}".encode(), b"").decode(errors="replace")
@@ -43,17 +49,17 @@ def read(path: Path, acquisition: str, pool: str | None, columns: Sequence[str] 
                 "start a new loop with `frugal init DIR`"
             )
     try:
-        table = _in_columns(table, columns)
+        table = _in_columns(table, schema)
     except pa.ArrowException as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: a column is not of its type ({reason}); restore it with `dvc checkout`") from None
     _check_ids(path, table)
-    _check_values(path, table)
+    _check_values(path, table, task)
     return table
 
 
 def write(path: Path, table: pa.Table, acquisition: str, pool: str | None) -> None:
-    """Write a table in the columns of ``SCORES`` atomically, with the names of its acquisition function and pool."""
+    """Write a table in the columns of ``tables.scores`` atomically, with its function's and pool's names."""
     about = {"frugal.acquisition": acquisition} | ({"frugal.pool": pool} if pool is not None else {})
     files.write_table(path, table.replace_schema_metadata(about))
 
@@ -70,13 +76,12 @@ def column(cache: pa.Table, rows_: pa.Array, name: str, missing: float | int) ->
     return filled
 
 
-def _in_columns(table: pa.Table, names: Sequence[str]) -> pa.Table:
-    fields = [SCORES.field(name) for name in names]
+def _in_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
     columns = {
         field.name: table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
-        for field in fields
+        for field in schema
     }
-    return pa.table(columns).cast(pa.schema(fields))
+    return pa.table(columns).cast(schema)
 
 
 def check_pool(path: Path, cache: pa.Table, ids: pa.Array, manifest: Path) -> None:
@@ -109,18 +114,27 @@ def _check_ids(path: Path, table: pa.Table) -> None:
         )
 
 
-#: What a value must be, by column, and in words.
-_POSSIBLE: dict[str, tuple[Callable[[npt.NDArray[Any]], npt.NDArray[np.bool_]], str]] = {
-    "score": (np.isfinite, "a finite number"),
+#: Which values are possible, and what they are in words.
+_Possible = tuple[Callable[[npt.NDArray[Any]], npt.NDArray[np.bool_]], str]
+_NUMBER: _Possible = (np.isfinite, "a finite number")
+#: By column.
+_POSSIBLE: dict[str, _Possible] = {
+    "score": _NUMBER,
     "scored_round": (lambda rounds: rounds >= 0, "a round"),
-    "proposal": (lambda classes: classes >= 0, "the number of a class"),
     "confidence": (lambda shares: (shares >= 0) & (shares <= 1), "a probability"),
+    "std": (lambda spreads: (spreads >= 0) & (spreads < np.inf), "a standard deviation"),
+}
+#: Of the column `proposal`, by what the labels are; a model may well propose a number out of their bounds.
+_PROPOSAL: dict[str, _Possible] = {
+    "classification": (lambda classes: classes >= 0, "the number of a class"),
+    "regression": _NUMBER,
 }
 
 
-def _check_values(path: Path, table: pa.Table) -> None:
-    for name in [name for name in _POSSIBLE if name in table.column_names]:
-        possible, what = _POSSIBLE[name]
+def _check_values(path: Path, table: pa.Table, task: TaskType) -> None:
+    checks = _POSSIBLE | {"proposal": _PROPOSAL[task.name]}
+    for name in [name for name in checks if name in table.column_names]:
+        possible, what = checks[name]
         column_ = table[name].combine_chunks()
         # A null is no more possible than these.
         missing = np.nan if pa.types.is_floating(column_.type) else -1

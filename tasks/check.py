@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +13,18 @@ import numpy as np
 from tasks import registry
 from tasks.config import Config, leaking_validation, short_budget
 from tasks.config_train import TrainConfig
-from tasks.datasets.source import UNKNOWN, Source
+from tasks.datasets.source import Source
 from tasks.errors import ConfigError
 from tasks.policy import ahead
 from tasks.policy.query_size import choice as query_size
 from tasks.policy.situation import Situation
 from tasks.policy.stop import bounds
+from tasks.task_type import Regression
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from tasks.models.trial import Trial
 
 #: Of loops that are longer, no more rounds than these are looked at beforehand.
 _ROUNDS = 1000
@@ -43,7 +47,7 @@ def feasible(config: Config, source: Source, root: Path) -> None:
     _enough_items(config, len(source.pool.ids))
     _schedule_begins(config, len(source.pool.ids))
     _oracle_knows(config, source)
-    _confusion_fits(config, len(source.classes))
+    _confusion_fits(config, source.task.outputs)
     _scope_fits(config, len(source.pool.ids))
     _target_is_reached(config, len(source.pool.ids))
     _target_is_due(config, len(source.pool.ids))
@@ -79,7 +83,7 @@ def _schedule_begins(config: Config, items: int) -> None:
 
 
 def _oracle_knows(config: Config, source: Source) -> None:
-    known = int(np.count_nonzero(source.pool.labels != UNKNOWN))
+    known = int(np.count_nonzero(source.task.known(source.pool.labels)))
     simulated = config.label.labeler == "oracle" or config.select.initial == "class_balanced"
     if simulated and known < len(source.pool.ids):
         raise ConfigError(
@@ -171,18 +175,18 @@ def _target_is_due(config: Config, items: int) -> None:
 
 def _models_fit(config: Config, source: Source) -> None:
     from tasks.infer.dropout import has_dropout
-    from tasks.models.view import shape_at
+    from tasks.models import trial
 
-    side = None if config.proxy is None else config.proxy.data.image_size
-    shape = shape_at(source.shape, side)
+    like = trial.of_source(source)
+    side = None if config.proxy is None else config.proxy.side
     if config.proxy is not None:
-        _fitting(config, "train", config.train, source, source.shape)
-    model = _fitting(config, config.block, config.selecting, source, shape)
+        _fitting(config, "train", config.train, like, None, source)
+    model, shape = _fitting(config, config.block, config.selecting, like, side, source)
     _acquisition_fits(config, model, shape)
     if max(config.infer.passes, config.infer.first_passes or 1) > 1 and not has_dropout(model):
         raise ConfigError(
             f"infer.passes: the model {config.selecting.model} has no dropout, so its passes would all be equal; set "
-            "infer.passes=1, choose a model with dropout (ceal_cnn, vgg11_bn), or use an ensemble "
+            "infer.passes=1, choose a model with dropout (ceal_cnn, vgg11_bn, mlp), or use an ensemble "
             f"({config.block}.members)"
         )
 
@@ -209,32 +213,46 @@ def _files_fit(config: Config, source: Source, root: Path) -> None:
     check_recording(config, root, source)
 
 
-def _fitting(config: Config, block: str, train: TrainConfig, source: Source, shape: tuple[int, ...]) -> "nn.Module":
-    """The model of a block on the meta device, once it has proved to take items of a shape, and their batches.
+def _fitting(
+    config: Config, block: str, train: TrainConfig, like: "Trial", side: int | None, source: Source
+) -> tuple["nn.Module", tuple[int, ...]]:
+    """The model of a block on the meta device, and the shape of its items, once it has proved to take them.
 
     Raises:
         ConfigError: it does not; the block is named.
+        DataError: nothing is left of the items as the model takes them.
     """
     import torch
 
-    from tasks.datasets.images import check_augment
-    from tasks.models import device
-    from tasks.models.building import build
-    from tasks.models.view import View
-    from tasks.train.fit import check_batches
+    from tasks.models import device, trial
+    from tasks.models.building import build, settings_of
+    from tasks.models.view import View, check_augment, shape_at
+    from tasks.train.fit import check_batches, check_optimizer
 
-    channels = (0.0,) * source.shape[0], (1.0,) * source.shape[0]
     first = next(_query_sizes(config, len(source.pool.ids)))
     held_back = math.ceil(first * train.validation)
-    try:
-        View(device.resolve(config.device), *channels, train.precision).autocast()
+    with _named(block):
+        View(device.resolve(config.device), *like.means, train.precision).autocast()
+        trial.check_pool(train, source)
+        _, fed = like.fed(train, 1)
+    shape = shape_at(fed, side)
+    with _named(block):
+        unit = (0.0, 1.0) if isinstance(source.task, Regression) else None
         # On the meta device a model has shapes, but no numbers.
         with torch.device("meta"):
-            model = build(train.model, shape, len(source.classes), train.loss_prediction is not None)
+            predicting = train.loss_prediction is not None
+            model = build(train.model, shape, source.task.outputs, predicting, settings_of(train), unit)
         check_batches(model, max(first - held_back, 1), train.batch_size)
+        check_optimizer(model, train)
         check_augment(train.augment, shape)
+    return model, shape
+
+
+@contextmanager
+def _named(block: str) -> Iterator[None]:
+    """Have whoever refuses speak of this block: they speak of the one model that most loops have."""
+    try:
+        yield
     except ConfigError as error:
-        # Those who refuse speak of the one model that most loops have.
         text, named = re.subn(r"\btrain(?=[.:])", block, str(error))
         raise ConfigError(text if named or block == "train" else f"{block}: {text}") from None
-    return model

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from tasks import registry
 from tasks.config_base import Count, Model, Numbers, Part, Positive, Price, Ratio, Share, one_of
 from tasks.config_faults import describe
-from tasks.config_policy import PolicyConfig, RatesConfig
+from tasks.config_policy import METRICS, PolicyConfig, RatesConfig, of_numbers
 from tasks.config_train import ProxyConfig, TrainConfig, filled_in
 from tasks.errors import ConfigError
 
@@ -35,6 +35,16 @@ class DatasetConfig(Model):
     image_size: Annotated[int, Field(ge=1, le=4096)] = 64
     #: Colour channels to which image files are brought: 1 or 3.
     channels: Literal[1, 3] = 3
+    #: Column of a table that holds the labels.
+    label: Annotated[str, Field(min_length=1)] = "label"
+    #: Columns of `texts` that make up an item, joined by a blank in this order.
+    text: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("text",)
+    #: Columns of `table` that the model sees; null: all but id and label.
+    features: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    #: Names of the columns of CSV files that have no line with them; null: the first line names them.
+    header: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    #: Least and greatest label of a regression; null: any finite number.
+    bounds: Annotated[tuple[float, float], Field(strict=False)] | None = None
     #: Keep this many items of the pool: those whose ids have the smallest SHA-256, in the pool's order.
     limit: Count | None = None
 
@@ -304,6 +314,8 @@ class Config(Model):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    #: What a label is: one class of several, or a number.
+    task: Literal["classification", "regression"] = "classification"
     dataset: DatasetConfig = DatasetConfig()
     loop: LoopConfig = LoopConfig()
     select: SelectConfig = SelectConfig()
@@ -328,6 +340,16 @@ class Config(Model):
                 return {**values, "policy": policy}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _policies_in_terms_of_the_task(cls, values: Any) -> Any:
+        match values:
+            case {"task": "regression", "policy": dict(policy)}:
+                return {**values, "policy": of_numbers(policy)}
+            case {"task": "regression", **others} if "policy" not in others:
+                return {**values, "policy": of_numbers({})}
+        return values
+
     @property
     def selecting(self) -> TrainConfig:
         """How the model learns that is trained in every round and scores the pool: the proxy, if there is one."""
@@ -337,6 +359,27 @@ class Config(Model):
     def block(self) -> str:
         """The dotted path of ``selecting``."""
         return "train" if self.proxy is None else "proxy.train"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_scored_by_their_spread(cls, values: Any) -> Any:
+        match values:
+            case {"task": "regression", **others}:
+                infer = others.get("infer", {})
+                return {**values, "infer": {"acquisition": "total_std", **infer} if isinstance(infer, dict) else infer}
+        return values
+
+    @model_validator(mode="after")
+    def _task_is_possible(self) -> "Config":
+        known = registry.ACQUISITIONS_OF[self.task]
+        if self.infer.acquisition not in known:
+            raise ValueError(
+                f"infer.acquisition: {self.infer.acquisition} is not for task={self.task}; choose one of "
+                f"{', '.join(known)}"
+            )
+        if fault := _wrong_for_task(self):
+            raise ValueError(fault)
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -367,7 +410,7 @@ class Config(Model):
     def _enough_predictions(self) -> "Config":
         name, first = self.infer.acquisition, self.infer.first_passes
         fewest = self.infer.passes if first is None else min(self.infer.passes, first)
-        if name in registry.SAMPLED_ACQUISITIONS and fewest * self.selecting.members < 2:
+        if name in registry.COMPARING and fewest * self.selecting.members < 2:
             raise ValueError(
                 f"infer.acquisition: {name} compares several predictions of an item; set infer.passes (dropout left "
                 f"on; and infer.first_passes) or {self.block}.members (an ensemble) to 2 or more"
@@ -385,14 +428,27 @@ class Config(Model):
         return self
 
     @model_validator(mode="after")
+    def _policies_are_of_the_task(self) -> "Config":
+        policy, names = self.policy, METRICS[self.task]
+        if policy.metric not in names:
+            raise ValueError(
+                f"policy.metric: {policy.metric} is not measured where task={self.task}; set policy.metric={names[0]}, "
+                f"or {names[1]} to give the held-out set a say"
+            )
+        if self.task == "regression" and (keys := policy.needs_classes()):
+            mend = "set policy.retrain to another mode" if keys[0] == "policy.retrain" else "leave it out"
+            raise ValueError(f"{keys[0]}: goes by predicted classes, and a regression has none; {mend}")
+        return self
+
+    @model_validator(mode="after")
     def _policies_agree(self) -> "Config":
         policy = self.policy
         keys = policy.needs_metric()
-        if keys and policy.metric == "validation_accuracy" and not self.selecting.validation:
+        if keys and not policy.on_held_out and not self.selecting.validation:
             raise ValueError(
-                f"{keys[0]}: goes by the validation accuracy, and nothing is held back for it; set "
-                f"{self.block}.validation to a share of the labels, or policy.metric=accuracy to give the "
-                "held-out set a say"
+                f"{keys[0]}: goes by the validation {policy.held_out_metric}, and nothing is held back for it; set "
+                f"{self.block}.validation to a share of the labels, or policy.metric={policy.held_out_metric} to give "
+                "the held-out set a say"
             )
         if policy.retrain != "scratch" and self.selecting.repeats > 1:
             raise ValueError(
@@ -428,8 +484,9 @@ class Config(Model):
             for target in policy.stop.targets():
                 if target != aim:
                     raise ValueError(
-                        f"policy.cost_optimal.target: {aim:g} is not the {target:g} of policy.stop.target.accuracy, at "
-                        "which the loop stops; set both to the same value"
+                        f"policy.cost_optimal.target: {aim:g} is not the {target:g} of "
+                        f"policy.stop.target.{policy.held_out_metric}, at which the loop stops; set both to the same "
+                        "value"
                     )
         return self
 
@@ -456,6 +513,24 @@ class Config(Model):
                 "policy.stop.budget or loop.max_labels"
             )
         return self
+
+
+def _wrong_for_task(config: Config) -> str | None:
+    """What is asked for that labels of this task type do not have, or None."""
+    if config.task == "classification":
+        return None if config.dataset.bounds is None else "dataset.bounds: classes have none; leave it out"
+    found = {
+        "select.initial": config.select.initial in registry.BY_CLASSES,
+        "select.strategy": config.select.strategy in registry.BY_CLASSES,
+        "label.noise": config.label.noise,
+        "label.confusion": config.label.confusion is not None,
+        "dataset.classes": config.dataset.classes is not None,
+    }
+    for block, train in (("train", config.train), (config.block, config.selecting)):
+        found |= {f"{block}.label_smoothing": train.label_smoothing}
+        found |= {f"{block}.loss_prediction": train.loss_prediction is not None}
+    key = next((key for key, wrong in found.items() if wrong), None)
+    return None if key is None else f"{key}: is for classes, and with task=regression labels are numbers; leave it out"
 
 
 def short_budget(config: Config, first: int, key: str) -> str | None:

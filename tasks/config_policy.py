@@ -1,6 +1,6 @@
 """The policies' block of the configuration: when to stop, what to buy, how to train again, what to score."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -9,6 +9,10 @@ from pydantic import Field, field_validator, model_validator
 from tasks import registry
 from tasks.config_base import Amount, Count, Model, Part, Price, Ratio, Share, one_of
 
+#: Of the metrics that are taken on labels held back from training.
+_VALIDATION = "validation_"
+#: What policies may go by, by the task.
+METRICS = {"classification": ("validation_accuracy", "accuracy"), "regression": ("validation_r2", "r2")}
 #: How sure a policy has to be before it acts.
 Confidence = Annotated[float, Field(ge=0.5, lt=1)]
 #: Rules that wait for rounds: by which setting, and for how many more than that, as a gain takes a round before it.
@@ -52,6 +56,7 @@ class BudgetRule(Model):
 class TargetRule(Model):
     """Holds once policy.metric has reached a value, in so many rounds one after the other."""
 
+    #: A regression's configuration may call it r2.
     accuracy: Ratio
     patience: Count = 1
 
@@ -69,7 +74,7 @@ class PlateauRule(Model):
 class MarginalValueRule(Model):
     """Holds once the next round's expected gain is worth less than the round's forecast price."""
 
-    #: What one percentage point of accuracy is worth, in the currency of the prices.
+    #: What one percentage point of accuracy, or a hundredth of R², is worth, in the currency of the prices.
     value_per_point: Amount
 
 
@@ -187,7 +192,7 @@ def _check_bounds(smallest: int | None, largest: int | None) -> None:
 class CostOptimalConfig(Model):
     """The query size that makes the rest of the loop cheapest, or best within the budget."""
 
-    #: Of policy.metric; null: no target, so the best accuracy within policy.stop.budget or loop.max_labels is sought.
+    #: Of policy.metric; null: no target, so the best value within policy.stop.budget or loop.max_labels is sought.
     target: Ratio | None = None
     #: Bounds of a round; smallest is also what is asked for while the curve is too short to fit (null:
     #: loop.query_size); largest, if null, is the labels so far.
@@ -261,11 +266,13 @@ class FalseStartConfig(Model):
     rounds: Count = 2
     #: New attempts at most; after the last one the loop stops.
     restarts: Count = 2
-    #: The training loss has to end by this share below that of a model which knows nothing, ln(classes).
+    #: The training loss has to end by this share below that of a model which knows nothing: ln(classes), or what the
+    #: labels' mean and variance come to.
     loss_falls: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    #: policy.metric, where it is measured, has to have come this share of the way from chance (1 / classes) to 1.
+    #: policy.metric, where it is measured, has to have come this share of the way from chance (1 / classes, or an R² of
+    #: 0) to 1.
     above_chance: Share = 0.02
-    #: Least accuracy by number of labels; between two of them it is interpolated.
+    #: Least value of policy.metric by number of labels; between two of them it is interpolated.
     expected: dict[Annotated[int, Field(strict=False, ge=1)], Part] = Field(default_factory=dict)
 
     @field_validator("expected", mode="before")
@@ -290,8 +297,9 @@ class FalseStartConfig(Model):
 class PolicyConfig(Model):
     """When to stop, how many labels a round, how to train again, what to score."""
 
-    #: What accuracy the policies go by: that of train.validation, or that of the held-out set, which then has a say.
-    metric: Literal["validation_accuracy", "accuracy"] = "validation_accuracy"
+    #: What accuracy, or R², the policies go by: that of train.validation, or that of the held-out set, which then has a
+    #: say. What is not set is that of train.validation.
+    metric: Literal["validation_accuracy", "accuracy", "validation_r2", "r2"] = "validation_accuracy"
     #: Pool items, the same in every round, whose predictions tell how stable and how sure the models are.
     stop_set: Count = 2000
     stop: StopConfig = StopConfig()
@@ -310,6 +318,21 @@ class PolicyConfig(Model):
     #: null: nothing is watched, and a training that diverges is an error.
     false_start: FalseStartConfig | None = None
 
+    @property
+    def on_held_out(self) -> bool:
+        """Whether policy.metric is that of the held-out set."""
+        return not self.metric.startswith(_VALIDATION)
+
+    @property
+    def held_out_metric(self) -> str:
+        """What policy.metric is called on the held-out set."""
+        return self.metric.removeprefix(_VALIDATION)
+
+    def needs_classes(self) -> list[str]:
+        """The keys of the policies in use that go by predicted classes."""
+        rules = {"stable_predictions", "overall_uncertainty"} & self.stop.names()
+        return [f"policy.stop.{name}" for name in sorted(rules)] + ["policy.retrain"] * (self.retrain == "auto")
+
     def needs_metric(self) -> list[str]:
         """The keys of the policies in use that go by policy.metric."""
         rules = {"target", "plateau", "marginal_value", "learning_curve"} & self.stop.names()
@@ -322,7 +345,7 @@ class PolicyConfig(Model):
 
     def needs_stop_set(self) -> bool:
         """Whether a policy in use goes by the predictions on the stop set."""
-        return bool({"stable_predictions", "overall_uncertainty"} & self.stop.names()) or self.retrain == "auto"
+        return bool(self.needs_classes())
 
     def needs_rates(self) -> bool:
         """Whether a policy in use has to know beforehand what a round will cost besides labels."""
@@ -343,6 +366,20 @@ class RatesConfig(Model):
     #: The same of the target, where a proxy selects: the ones above are then the proxy's.
     target_record_epoch: Amount | None = None
     target_forward_pass: Amount | None = None
+
+
+def of_numbers(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """A regression's block before it is validated: its own metric where none is set, and every target by its field."""
+    return {"metric": "validation_r2", **policy, "stop": _targets_by_field(policy.get("stop", {}))}
+
+
+def _targets_by_field(stop: Any) -> Any:
+    if not isinstance(stop, dict):
+        return stop
+    found = {name: _targets_by_field(rule) if name in ("any", "all") else rule for name, rule in stop.items()}
+    if isinstance(target := found.get("target"), dict) and "accuracy" not in target:
+        found["target"] = {"accuracy" if name == "r2" else name: value for name, value in target.items()}
+    return found
 
 
 def settings_of(policy: PolicyConfig, mode: str) -> dict[str, Any]:

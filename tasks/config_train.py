@@ -31,6 +31,35 @@ class LossPredictionConfig(Model):
     detach_at: Part = 0.6
 
 
+class FastTextConfig(Model):
+    """fastText's classifier; a change of any but dim hashes the pool anew."""
+
+    #: Of the embedding of each word and each word n-gram.
+    dim: Count = 10
+    #: Words that occur less often in the pool are not looked at alone.
+    min_count: Count = 1
+    #: Longest run of words that counts as one feature.
+    ngrams: Annotated[int, Field(ge=1, le=5)] = 2
+    #: Places for the n-grams, which share them by their hashes.
+    buckets: Annotated[int, Field(ge=1, le=10**8)] = 2_000_000
+
+
+class VdcnnConfig(Model):
+    """The very deep character-level networks."""
+
+    #: Characters of each text that are looked at.
+    length: Annotated[int, Field(ge=1, le=10**5)] = 1014
+
+
+class MlpConfig(Model):
+    """The multi-layer perceptron."""
+
+    #: Units of each hidden layer.
+    hidden: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (128, 128)
+    #: Probability with which a hidden unit is dropped.
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
 class TrainConfig(Model):
     """The model and how it learns."""
 
@@ -41,7 +70,7 @@ class TrainConfig(Model):
     lr: Positive = 1e-3
     momentum: Share = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "step", "cosine", "one_cycle"] = "constant"
+    schedule: Literal["constant", "linear", "step", "cosine", "one_cycle"] = "constant"
     #: For `step`: the learning rate is multiplied by step_factor at each of these shares of the epochs.
     step_at: Annotated[tuple[Share, ...], Field(strict=False)] = (0.8,)
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -58,6 +87,9 @@ class TrainConfig(Model):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = True
     compile: bool = False
+    fasttext: FastTextConfig = FastTextConfig()
+    vdcnn: VdcnnConfig = VdcnnConfig()
+    mlp: MlpConfig = MlpConfig()
     #: null: none.
     loss_prediction: LossPredictionConfig | None = None
 
@@ -103,6 +135,11 @@ class ProxyConfig(Model):
     agreement: Annotated[int, Field(ge=0, le=10**9)] = 2000
     #: Whether a second target, from another seed, tells how well the target agrees with itself.
     ceiling: bool = False
+
+    @property
+    def side(self) -> int | None:
+        """To which square items are averaged down before the proxy sees them; None: as they are."""
+        return self.data.image_size
 
     @model_validator(mode="after")
     def _target_is_trained(self) -> "ProxyConfig":

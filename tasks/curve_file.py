@@ -2,11 +2,12 @@
 
 import csv
 import io
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 from tasks import files
 from tasks.history import Measured, Outcome, history
-from tasks.rounds import Workspace
+from tasks.rounds import Workspace, load_config
+from tasks.task_type import headline
 
 _OWN = (
     "round",
@@ -17,6 +18,8 @@ _OWN = (
     "validation_accuracy",
     "nll",
     "ece",
+    "rmse",
+    "mae",
     "money",
     "money_labels",
     "money_compute",
@@ -33,15 +36,16 @@ _MEASURED = tuple(field.name for field in fields(Measured))
 
 def sync(workspace: Workspace) -> None:
     """Write the table anew from the rounds on disk; what was not measured is left empty."""
+    of = headline.of(load_config(workspace).task)
     text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow((*_OWN, *_MEASURED))
-    rows.writerows(map(_row, history(workspace)))
+    rows = csv.DictWriter(text, of.shown(dict.fromkeys((*_OWN, *_MEASURED))), lineterminator="\n")
+    rows.writeheader()
+    rows.writerows(of.shown(_row(outcome)) for outcome in history(workspace))
     path = workspace.root / "data" / "curve.csv"
     content = text.getvalue().encode()
     if not path.exists() or path.read_bytes() != content:
         files.write_bytes(path, content)
 
 
-def _row(outcome: Outcome) -> list[object]:
-    return [getattr(outcome, name) for name in _OWN] + [getattr(outcome.measured, name) for name in _MEASURED]
+def _row(outcome: Outcome) -> dict[str, object]:
+    return {name: getattr(outcome, name) for name in _OWN} | asdict(outcome.measured)

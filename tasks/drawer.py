@@ -6,16 +6,19 @@ SELECT asks nobody about them, and LABEL takes them from here.
 import pyarrow as pa
 
 from tasks import files
+from tasks.datasets import tables
+from tasks.datasets.store import load_task
 from tasks.rounds import Workspace, begins_attempt
 
 
 def drawer(workspace: Workspace, round_: int) -> pa.Table:
     """The rows of labels.parquet of all rounds before the attempt of ``round_``; an item's first answer counts."""
     start = next(number for number in range(round_, -1, -1) if begins_attempt(workspace, number))
-    tables = [files.read_table(workspace.round_dir(number) / "labels.parquet") for number in range(start)]
-    if not tables:
-        return _EMPTY
-    together = pa.concat_tables(tables)
+    if not start:
+        return tables.labels(load_task(workspace)).empty_table()
+    together = pa.concat_tables(
+        [files.read_table(workspace.round_dir(number) / "labels.parquet") for number in range(start)]
+    )
     seen: dict[str, int] = {}
     for row, id_ in enumerate(together["id"].to_pylist()):
         seen.setdefault(id_, row)
@@ -27,15 +30,3 @@ def unpaid(workspace: Workspace, round_: int) -> list[str]:
     selected = files.read_table(workspace.round_dir(round_) / "selected.parquet", ["id"])["id"].to_pylist()
     known = set(drawer(workspace, round_)["id"].to_pylist())
     return [id_ for id_ in selected if id_ not in known]
-
-
-_EMPTY = pa.table(
-    {
-        "id": pa.array([], pa.string()),
-        "label": pa.array([], pa.int64()),
-        "annotator": pa.array([], pa.string()),
-        "labeled_at": pa.array([], pa.string()),
-        "seconds": pa.array([], pa.float64()),
-        "price": pa.array([], pa.float64()),
-    }
-)

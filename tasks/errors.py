@@ -3,7 +3,7 @@
 FrugalError
 ├── UserError              the user's own mistake: one line, exit 2
 │   ├── ConfigError        a configuration key, its type or its value
-│   ├── DataError          a data set, an image, a manifest, a stored file
+│   ├── DataError          a data set, an item, a manifest, a stored file
 │   ├── AnswerError        a file of labels given by people
 │   └── WorkspaceError     the folder, its lock, git or DVC, a changed configuration
 │       └── DiskFullError  no room for a file
@@ -33,7 +33,7 @@ class ConfigError(UserError):
 
 
 class DataError(UserError):
-    """A data set, an image, a manifest or a stored file is missing, damaged or contradictory."""
+    """A data set, an item, a manifest or a stored file is missing, damaged or contradictory."""
 
 
 class AnswerError(UserError):

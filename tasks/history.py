@@ -1,6 +1,10 @@
-"""What the rounds so far came to: the history that policies, status, reports and records all read."""
+"""What the rounds so far came to: the history that policies, status, reports and records all read.
 
-from collections.abc import Sequence
+What is called accuracy here is the headline metric of the loop's task type: accuracy, or R² of a regression. Whoever
+shows it uses its own name (tasks/task_type/headline.py).
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +12,9 @@ from typing import Any
 from tasks import files
 from tasks.cost import bill, ledger
 from tasks.cost.bill import Bill
+from tasks.errors import DataError
 from tasks.rounds import Workspace, decision, rounds
+from tasks.task_type import headline
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,15 @@ class Agreement:
 class Target:
     """The model that a proxy selects for, trained on a round's labels."""
 
-    #: On the held-out set.
+    #: On the held-out set; what its task type does not have is None.
     accuracy: float
     nll: float
-    ece: float
+    ece: float | None
     #: With the proxy, and with another target of its kind.
     proxy: Agreement = Agreement()
     ceiling: Agreement = Agreement()
+    rmse: float | None = None
+    mae: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,10 +64,12 @@ class Outcome:
     round: int
     #: Labelled items of the attempt, on which the round's model was trained.
     labels: int
-    #: Held-out accuracy of this round's model; reported, and read by a policy only if it names it.
+    #: Held-out accuracy, or R², of this round's model; reported, and read by a policy only if it names it.
     accuracy: float
+    #: In nats; of a regression per label in its unit, so it may be below 0.
     nll: float
-    ece: float
+    #: None of a regression.
+    ece: float | None
     #: Money so far, in the currency of the prices.
     money: float
     money_labels: float
@@ -87,7 +97,7 @@ class Outcome:
     validation_items: int = 0
     #: Whether training diverged; the round's model is then the one that it began with.
     diverged: bool = False
-    #: Mean training loss of the first and of the last epoch, in nats.
+    #: Mean training loss of the first and of the last epoch.
     first_loss: float | None = None
     last_loss: float | None = None
     #: How many candidates INFER scores after this training, as the plan has it; None where it has no such number.
@@ -99,9 +109,14 @@ class Outcome:
     #: None where the model that selects is the one that the loop is for, or no other was trained on these labels.
     target_accuracy: float | None = None
     target: Target | None = None
+    #: Root of the mean squared, and mean absolute, error of a regression's model on the held-out set, in the label's
+    #: unit; None of a classification.
+    rmse: float | None = None
+    mae: float | None = None
 
 
-_METRICS = ("labels", "accuracy", "nll", "ece")
+#: Fields that metrics.json has of a model.
+_MEASURES = ("accuracy", "nll", "ece", "rmse", "mae")
 #: The stages of the model that selects.
 SELECTING = ("select", "train", "infer")
 
@@ -162,15 +177,13 @@ def _outcome(
     workspace: Workspace, number: int, attempt: int, stages: dict[str, Any], sums: _Sums, made: dict[str, Any]
 ) -> Outcome:
     folder = workspace.round_dir(number)
-    metrics = files.read_object(folder / "metrics.json", *_METRICS)
+    metrics = files.read_object(folder / "metrics.json", "labels")
     losses = metrics.get("losses") or {}
     target = _target(folder) if "target" in stages else None
     return Outcome(
         round=number,
         labels=metrics["labels"],
-        accuracy=metrics["accuracy"],
-        nll=metrics["nll"],
-        ece=metrics["ece"],
+        **_measures(metrics, folder / "metrics.json"),
         money=sums.bill.total,
         money_labels=sums.bill.labels,
         money_compute=round(sums.bill.total - sums.bill.labels, 6),
@@ -184,7 +197,7 @@ def _outcome(
         wall_hours=round(sums.wall_s / 3600, 8),
         attempt=attempt,
         restarted=made.get("action") == "restart",
-        validation_accuracy=metrics.get("validation_accuracy"),
+        validation_accuracy=metrics.get(headline.among(metrics).named("validation_accuracy")),
         validation_items=metrics.get("validation_items", 0),
         diverged=metrics.get("diverged", False),
         first_loss=losses.get("first"),
@@ -198,9 +211,20 @@ def _outcome(
 
 
 def _target(folder: Path) -> Target:
-    metrics = files.read_object(folder / "target" / "metrics.json", "accuracy", "nll", "ece", "agreement")
-    compared, ceiling = metrics["agreement"], metrics["agreement"]["ceiling"] or {}
-    return Target(metrics["accuracy"], metrics["nll"], metrics["ece"], _agreement(compared), _agreement(ceiling))
+    path = folder / "target" / "metrics.json"
+    metrics = files.read_object(path, "agreement")
+    compared = metrics["agreement"]
+    return Target(**_measures(metrics, path), proxy=_agreement(compared), ceiling=_agreement(compared["ceiling"] or {}))
+
+
+def _measures(metrics: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What metrics say of a model, by the fields of outcomes; None where its task type has no such measure."""
+    of = headline.among(metrics)
+    found = {field: metrics.get(of.named(field)) for field in _MEASURES}
+    for name, value in found.items():
+        if value is None and name not in of.absent:
+            raise DataError(f"{path}: has no {of.named(name)}; restore it with `git checkout`")
+    return found
 
 
 def _agreement(told: dict[str, Any]) -> Agreement:

@@ -56,7 +56,7 @@ def run(workspace: Workspace, step: Step) -> None:
     if step.name == "pool":
         from tasks.datasets.run import run as build_pool
 
-        build_pool(workspace, load_config(workspace).dataset)
+        build_pool(workspace, load_config(workspace))
     elif step.name == "plan":
         policies.plan(workspace, step.round)
     elif step.name == "decide":

@@ -18,7 +18,17 @@ DATASETS = {
     "caltech101": "tasks.datasets.caltech101:load",
     "folder": "tasks.datasets.folder:load",
     "manifest": "tasks.datasets.manifest:load",
+    "texts": "tasks.datasets.text_files:load",
+    "imdb": "tasks.datasets.imdb:load",
+    "sst2": "tasks.datasets.sst2:load",
+    "amazon_polarity": "tasks.datasets.amazon:polarity",
+    "amazon_full": "tasks.datasets.amazon:full",
+    "table": "tasks.datasets.table:load",
+    "california_housing": "tasks.datasets.california_housing:load",
 }
+
+#: Data sets whose labels are what `task` says: (config, places, task) → source.
+OF_EITHER_TASK = frozenset({"table"})
 
 MODELS = {
     "linear": "tasks.models.linear:build",
@@ -33,13 +43,42 @@ MODELS = {
     "preact_resnet110": "tasks.models.preact_resnet:resnet110",
     "preact_resnet164": "tasks.models.preact_resnet:resnet164",
     "vgg11_bn": "tasks.models.vgg11_bn:build",
+    "mlp": "tasks.models.mlp:build",
+    "fasttext": "tasks.models.fasttext:build",
+    "vdcnn9": "tasks.models.vdcnn:vdcnn9",
+    "vdcnn29": "tasks.models.vdcnn:vdcnn29",
+    "vdcnn29_conv": "tasks.models.vdcnn:vdcnn29_conv",
+}
+
+#: What the items of these models are; those of all others are images.
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "linear": ("images", "numbers"),
+    "mlp": ("images", "numbers"),
+    "fasttext": ("texts",),
+    "vdcnn9": ("texts",),
+    "vdcnn29": ("texts",),
+    "vdcnn29_conv": ("texts",),
+}
+
+#: The block of `train` in which a model has settings of its own.
+SETTINGS = {"mlp": "mlp", "fasttext": "fasttext", "vdcnn9": "vdcnn", "vdcnn29": "vdcnn", "vdcnn29_conv": "vdcnn"}
+
+#: Models whose build takes that block: (shape, outputs, settings) → model.
+SETTLED = frozenset({"mlp", "fasttext"})
+
+#: How items become what a model takes, where that is not as they are kept; made from the model's own block.
+ENCODINGS = {
+    "fasttext": "tasks.models.bags:BagEncoding",
+    "vdcnn9": "tasks.models.characters:CharacterEncoding",
+    "vdcnn29": "tasks.models.characters:CharacterEncoding",
+    "vdcnn29_conv": "tasks.models.characters:CharacterEncoding",
 }
 
 #: Models with batch normalisation, of which a batch has to hold two items.
-NORMALISED = frozenset(name for name in MODELS if "resnet" in name or name.endswith("_bn"))
+NORMALISED = frozenset(name for name in MODELS if "resnet" in name or name.endswith("_bn") or "vdcnn" in name)
 
 #: Models with dropout, whose passes differ if it is left on.
-WITH_DROPOUT = frozenset({"ceal_cnn", "vgg11_bn"})
+WITH_DROPOUT = frozenset({"ceal_cnn", "vgg11_bn", "mlp"})
 
 INITIAL_POOLS = {
     "random": "tasks.select.initial:uniform",
@@ -98,7 +137,25 @@ MODEL_ACQUISITIONS = {
 #: Those of them that go through every layer with parameters.
 GRADIENTS = frozenset({"entropy_gradnorm", "entropy_gradnorm_sum", "lplgrad"})
 
-ALL_ACQUISITIONS = {**ACQUISITIONS, **SAMPLED_ACQUISITIONS, **MODEL_ACQUISITIONS}
+#: Of one predictive distribution of a number.
+NUMBER_ACQUISITIONS = {"total_std": "tasks.infer.spread:total_std"}
+
+#: Of several predictions of the same number.
+SAMPLED_NUMBER_ACQUISITIONS = {"predictive_std": "tasks.infer.spread:predictive_std"}
+
+#: By what a label is.
+ACQUISITIONS_OF: Mapping[str, Mapping[str, str]] = {
+    "classification": {**ACQUISITIONS, **SAMPLED_ACQUISITIONS, **MODEL_ACQUISITIONS},
+    "regression": {**NUMBER_ACQUISITIONS, **SAMPLED_NUMBER_ACQUISITIONS},
+}
+
+ALL_ACQUISITIONS = {name: place for table in ACQUISITIONS_OF.values() for name, place in table.items()}
+
+#: Those that compare several predictions of an item.
+COMPARING = frozenset({*SAMPLED_ACQUISITIONS, *SAMPLED_NUMBER_ACQUISITIONS})
+
+#: Strategies and initial pools that go by classes.
+BY_CLASSES = frozenset({"badge", "class_balanced"})
 
 #: Acquisition functions that only a model trained with train.loss_prediction has.
 LOSS_PREDICTING = frozenset({"learning_loss", "lplgrad"})

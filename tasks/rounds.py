@@ -16,6 +16,7 @@ import yaml
 
 from tasks import config, files
 from tasks.errors import ConfigError, WorkspaceError
+from tasks.task_type import headline
 
 
 @dataclass(frozen=True)
@@ -110,17 +111,23 @@ def _action(workspace: Workspace, round_: int) -> str | None:
 def sync_rounds_file(workspace: Workspace) -> None:
     """Write conf/rounds.yaml anew from the rounds on disk.
 
-    `rounds`, of these `scored`, which went on to INFER, and `targets`, on whose labels a proxy's target was trained.
+    `rounds`, of these `scored`, which went on to INFER, and `targets`, on whose labels a proxy's target was trained;
+    and `headline`, the column of data/curve.csv that dvc.yaml draws.
     """
     entries = {f"{number:03d}": _entry(workspace, number) for number in rounds(workspace)}
     scored = {key: item for key, item in entries.items() if goes_on(workspace, int(key))}
     targets = {key: item for key, item in entries.items() if trains_target(workspace, int(key))}
     text = "# Written by the loop; dvc.yaml makes the stages of each round from it.\n"
     # Quoted: PyYAML leaves 008 bare, and DVC, which reads YAML 1.2, would take it for the number 8.
-    mappings = {"rounds": entries, "scored": scored, "targets": targets}
+    mappings = {"rounds": entries, "scored": scored, "targets": targets, "headline": _headline(workspace)}
     text += yaml.safe_dump(mappings, sort_keys=False, default_style='"')
     if not workspace.rounds_file.exists() or workspace.rounds_file.read_text(encoding="utf-8") != text:
         files.write_bytes(workspace.rounds_file, text.encode())
+
+
+def _headline(workspace: Workspace) -> str:
+    begun = stored_config(workspace)
+    return headline.of("classification" if begun is None else begun.task).name
 
 
 def _entry(workspace: Workspace, round_: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from tasks.errors import AnswerError
 from tasks.history import history, wasted
 from tasks.label.answers import answer_file
 from tasks.rounds import Workspace, decision, holder, rounds, stored_config
+from tasks.task_type import headline
 
 
 def status(workspace: Workspace) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
     config = stored_config(workspace)
     if config is None:
         return {"state": "empty", "waits_for": None, "next": "frugal run conf/digits.yaml", "rounds": []}
-    outcomes = history(workspace)
+    outcomes, metric = history(workspace), headline.of(config.task)
     opened = rounds(workspace)
     last = outcomes[-1] if outcomes else None
     state, waits_for, command = _situation(workspace, config.label.labeler)
@@ -31,8 +32,8 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "round": opened[-1] if opened else None,
         "labels": last.labels if last else 0,
         "bought": last.bought if last else 0,
-        "accuracy": last.accuracy if last else None,
-        "target_accuracy": last.target_accuracy if last else None,
+        metric.named("accuracy"): last.accuracy if last else None,
+        metric.named("target_accuracy"): last.target_accuracy if last else None,
         "money": last.money if last else 0.0,
         "currency": config.prices.currency,
         "bill": asdict(last.bill) if last else None,
@@ -42,7 +43,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "warnings": unreached(made) if made else [],
         "waits_for": waits_for,
         "next": command,
-        "rounds": [asdict(outcome) for outcome in outcomes],
+        "rounds": [metric.shown(asdict(outcome)) for outcome in outcomes],
     }
 
 

@@ -32,7 +32,7 @@ def begun(folder: Path, **dataset: Any) -> Workspace:
 def built(folder: Path, **dataset: Any) -> Workspace:
     """A workspace whose pool is built."""
     workspace = begun(folder, **dataset)
-    run.run(workspace, configuration(**dataset).dataset)
+    run.run(workspace, configuration(**dataset))
     return workspace
 
 
@@ -62,7 +62,7 @@ def refused(workspace: Workspace, match: str, **dataset: Any) -> None:
     """Assert that the pool stage refuses a data set in one line, and writes nothing at all."""
     before = tree(workspace.root)
     with pytest.raises(DataError, match=match) as caught:
-        run.run(workspace, configuration(**dataset).dataset)
+        run.run(workspace, configuration(**dataset))
     assert "\n" not in str(caught.value)
     assert tree(workspace.root) == before
 

@@ -136,7 +136,7 @@ def opened(run: Any, name: str) -> Workspace:
     arm = run.protocol.arm(name)
     workspace, config = run.place(arm, 0), run.configuration(arm, 0)
     begin(workspace, config)
-    build_pool(workspace, config.dataset)
+    build_pool(workspace, config)
     return workspace
 
 

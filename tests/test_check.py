@@ -11,9 +11,10 @@ from tasks import registry
 from tasks.check import feasible
 from tasks.config import parse
 from tasks.datasets.opening import open_source
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, DataError
 from tasks.models.taps import Taps, tapped
 from tasks.rounds import Workspace
+from tests.datasets_helpers import table
 from tests.pools import PRICES
 
 
@@ -21,7 +22,7 @@ def check(root: Path = Path(), **settings: Any) -> None:
     """The check on scikit-learn's digits, 60 of them in the pool."""
     values = {"name": "test", "device": "cpu", "dataset": {"name": "digits", "limit": 60}, "prices": PRICES}
     config = parse(values | {"loop": {"initial": 10, "query_size": 5, "rounds": 3}} | settings, "test")
-    feasible(config, open_source(Workspace(Path()), config.dataset), root)
+    feasible(config, open_source(Workspace(Path()), config), root)
 
 
 def scope(name: str, **settings: Any) -> dict[str, Any]:
@@ -224,6 +225,84 @@ def test_a_layer_whose_gradients_nobody_knows_is_refused_by_name(monkeypatch: py
     monkeypatch.setitem(registry.MODELS, "own", "tests.test_check:normalised")
     with pytest.raises(ConfigError, match=r"layer '1' \(LayerNorm\)"):
         check(train={"model": "own"}, infer={"acquisition": "entropy_gradnorm"})
+
+
+def of_texts(root: Path, **settings: Any) -> None:
+    """The check on texts of two classes."""
+    rows = [
+        (f"{word} day, number {number}", label) for number in range(20) for word, label in (("fine", 1), ("bad", 0))
+    ]
+    for name in ("train", "test"):
+        table(root / f"{name}.csv", ("text", "label"), *rows)
+    check(root, **{"dataset": {"name": "texts", "root": str(root)}} | settings)
+
+
+def of_numbers(root: Path, **settings: Any) -> None:
+    """The check on rows of two numbers whose labels are numbers."""
+    for name in ("train", "test"):
+        table(root / f"{name}.csv", ("a", "b", "label"), *((n, n % 7, n / 2) for n in range(40)))
+    check(root, **{"task": "regression", "dataset": {"name": "table", "root": str(root)}} | settings)
+
+
+FASTTEXT = {"model": "fasttext", "optimizer": "sgd", "momentum": 0.0, "lr": 0.1}
+
+
+def test_loops_on_texts_and_numbers_that_fit_are_accepted(tmp_path: Path) -> None:
+    of_texts(tmp_path, train=FASTTEXT)
+    of_texts(tmp_path, train={"model": "vdcnn9"}, infer={"acquisition": "entropy_gradnorm_last"})
+    of_texts(tmp_path, train={"model": "vdcnn9"}, proxy={"train": FASTTEXT}, select={"strategy": "badge"})
+    of_numbers(tmp_path, train={"model": "linear"})
+    of_numbers(tmp_path, train={"model": "mlp"}, infer={"passes": 4, "acquisition": "predictive_std"})
+    of_numbers(tmp_path, train={"model": "mlp"}, proxy={"train": {"model": "linear"}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train": {"model": "ceal_cnn"}}, r"^train\.model: ceal_cnn takes images, and the items are numbers"),
+        ({"proxy": {"train": {"model": "fasttext"}}}, r"^proxy\.train\.model: fasttext takes texts"),
+        ({"proxy": {"train": {"model": "mlp"}, "data": {"image_size": 2}}}, r"^proxy\.data\.image_size: only square"),
+        ({"train": {"model": "mlp", "augment": {"flip": True}}}, r"^train\.augment: only images are changed"),
+        ({"infer": {"passes": 3}, "train": {"model": "mlp", "mlp": {"dropout": 0.0}}}, "mlp has no dropout"),
+    ],
+)
+def test_what_numbers_cannot_be_is_refused(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        of_numbers(tmp_path, **{"train": {"model": "linear"}} | settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train": {"model": "mlp"}}, r"^train\.model: mlp takes images or numbers, and the items are texts"),
+        ({"train": {"model": "fasttext"}}, r"^train\.optimizer: fasttext learns only the rows"),
+        (
+            {"proxy": {"train": {"model": "fasttext"}}},
+            r"^proxy\.train\.optimizer: fasttext learns .* proxy\.train\.momentum",
+        ),
+        ({"train": {"model": "vdcnn9", "vdcnn": {"length": 50}}}, r"^train\.model: vdcnn9 takes texts .* at least 57"),
+        ({"infer": {"acquisition": "entropy_gradnorm"}}, r"gradients of layer 'embedding' \(EmbeddingBag\)"),
+        (
+            {"train": {"model": "vdcnn9"}, "infer": {"acquisition": "entropy_gradnorm"}},
+            r"gradients of layer '0\.embedding' \(Embedding\)",
+        ),
+        ({"infer": {"passes": 3}}, "fasttext has no dropout"),
+    ],
+)
+def test_what_texts_cannot_be_is_refused(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    train = FASTTEXT if "proxy" not in settings else {"model": "vdcnn9"}
+    with pytest.raises(ConfigError, match=message):
+        of_texts(tmp_path, **{"train": train} | settings)
+
+
+def test_texts_of_which_nothing_would_be_left_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^train\.fasttext\.min_count: no word stands in the pool's texts 99 times"):
+        of_texts(tmp_path, train=FASTTEXT | {"fasttext": {"min_count": 99}})
+
+
+def test_labels_that_are_not_what_the_task_says_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^task: regression is not what digits is for; set task=classification"):
+        check(task="regression", train={"model": "linear"})
 
 
 def own(shape: tuple[int, ...], classes: int) -> nn.Module:

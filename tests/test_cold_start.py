@@ -72,7 +72,11 @@ def pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Wor
     def make(array: npt.NDArray[np.uint8]) -> Workspace:
         items = Items(pa.array(pool_ids(len(array)), pa.string()), array)
         monkeypatch.setattr(cold_start, "load_items", lambda workspace, split: items)
-        monkeypatch.setattr(cold_start, "load_info", lambda workspace: SimpleNamespace(std=(0.3,) * array.shape[1]))
+        monkeypatch.setattr(
+            cold_start,
+            "load_info",
+            lambda workspace: SimpleNamespace(kind="images", mean=(0.0,), std=(0.3,) * array.shape[1]),
+        )
         return workspace
 
     return make
@@ -227,7 +231,7 @@ def test_images_of_any_shape_will_do_even_if_all_are_black(
 
 def test_pixel_features_keep_distances_where_there_are_few_pixels(pixels: Callable[..., Workspace]) -> None:
     images = np.random.default_rng(0).integers(0, 256, (50, 2, 3, 3), dtype=np.uint8)
-    features = cold_start._pixels(pixels(images), pa.array(pool_ids(50)), SEED)
+    features = cold_start._plain(pixels(images), pa.array(pool_ids(50)), SEED)
     flat = images.reshape(50, -1) / 255 / 0.3
     expected = np.linalg.norm(flat[:, None] - flat[None], axis=2)
     np.testing.assert_allclose(np.linalg.norm(features[:, None] - features[None], axis=2), expected, atol=1e-3)
@@ -236,7 +240,7 @@ def test_pixel_features_keep_distances_where_there_are_few_pixels(pixels: Callab
 
 def test_large_images_are_averaged_down(pixels: Callable[..., Workspace]) -> None:
     small = np.random.default_rng(0).integers(0, 256, (12, 1, 32, 32), dtype=np.uint8)
-    features = cold_start._pixels(pixels(small.repeat(2, axis=2).repeat(2, axis=3)), pa.array(pool_ids(12)), SEED)
+    features = cold_start._plain(pixels(small.repeat(2, axis=2).repeat(2, axis=3)), pa.array(pool_ids(12)), SEED)
     assert features.shape == (12, 12)
     flat = small.reshape(12, -1) / 255 / 0.3
     expected = np.linalg.norm(flat[:, None] - flat[None], axis=2)

@@ -64,7 +64,7 @@ def test_fashion_mnist_is_read_where_it_lies(tmp_path):
     assert items.ids.to_pylist()[:2] == ["train/00", "train/01"]
     assert items.array.shape == (20, 1, 28, 28)
     assert (items.array[7] == 7).all()
-    assert store.load_info(workspace).classes[9] == "Ankle boot"
+    assert store.load_info(workspace).task.classes[9] == "Ankle boot"
     assert pq.read_table(workspace.pool / "test.parquet")["label"].to_pylist() == [*range(10), 0, 1]
     assert names(workspace.raw) == ["arrays"]
 
@@ -160,7 +160,7 @@ def test_cifar100_is_unpacked_from_its_archive(tmp_path, monkeypatch):
     workspace = built(tmp_path / "w", name="cifar100", root=str(shared))
 
     assert store.load_items(workspace, "pool").array.shape == (30, 3, 32, 32)
-    assert store.load_info(workspace).classes[99] == "c99"
+    assert store.load_info(workspace).task.classes[99] == "c99"
     assert names(workspace.raw) == ["arrays", "cifar-100-python"]
     assert names(shared) == ["cifar-100-python.tar.gz"]
 
@@ -185,7 +185,7 @@ def test_mnist_is_unpacked_from_archives_on_a_read_only_disk(tmp_path, monkeypat
     assert capfd.readouterr() == ("", "")
     # A second look takes the unpacked files, without the archives.
     shutil.rmtree(shared)
-    assert len(opening.open_source(workspace, configuration(name="mnist").dataset).pool.ids) == 60000
+    assert len(opening.open_source(workspace, configuration(name="mnist")).pool.ids) == 60000
 
 
 @needs_data
@@ -196,7 +196,7 @@ def test_cifar10_is_read_where_it_lies(tmp_path):
     workspace = built(tmp_path / "w", name="cifar10", root=str(tmp_path / "shared"), limit=1000)
 
     info = store.load_info(workspace)
-    assert info.classes[:2] == ("airplane", "automobile")
+    assert info.task.classes[:2] == ("airplane", "automobile")
     assert (info.items, info.held_out, info.shape) == (1000, 10000, (3, 32, 32))
     items = store.load_items(workspace, "test").array
     # The first held-out image, a cat: its first pixel as published.
@@ -221,7 +221,7 @@ def test_caltech101_is_split_by_class(tmp_path):
 
     info = store.load_info(workspace)
     held_out = np.bincount(pq.read_table(workspace.pool / "test.parquet")["label"])
-    assert info.classes == tuple(sorted(kept))
+    assert info.task.classes == tuple(sorted(kept))
     assert info.shape == (3, 32, 32)
     assert held_out.sum() == info.held_out == round(0.3 * sum(counts.values()))
     assert np.abs(held_out - [0.3 * counts[name] for name in sorted(kept)]).max() < 1

@@ -106,7 +106,7 @@ def test_rerun_replaces_the_files_and_keeps_those_of_others(digits):
     (digits.pool / "manifest.parquet").write_bytes(b"damaged")
     (digits.pool / "start" / "scores.parquet").unlink()
 
-    run.run(digits, configuration(name="digits").dataset)
+    run.run(digits, configuration(name="digits"))
 
     assert _pool_files(digits) == {**before, ".gitignore": b"/manifest.parquet\n"}
 
@@ -121,7 +121,7 @@ def test_rerun_that_dies_while_replacing_leaves_no_pool_json(digits, monkeypatch
 
     monkeypatch.setattr(Path, "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        run.run(digits, configuration(name="digits").dataset)
+        run.run(digits, configuration(name="digits"))
 
     assert not (digits.pool / "pool.json").exists()
 
@@ -132,7 +132,7 @@ def test_leavings_of_killed_runs_are_removed(tmp_path):
         stale.mkdir(parents=True)
         (stale / "part").write_bytes(b"x")
 
-    run.run(workspace, configuration(name="digits").dataset)
+    run.run(workspace, configuration(name="digits"))
 
     assert names(workspace.root / "data") == ["loop.json", "pool", "raw"]
     assert all(name.endswith(".npy") for name in names(workspace.raw / "arrays"))
@@ -148,7 +148,7 @@ def test_run_that_fails_while_decoding_leaves_nothing(tmp_path, monkeypatch, fai
 
     monkeypatch.setattr(arrays, "write", fail)
     with pytest.raises(DiskFullError if isinstance(failure, OSError) else KeyboardInterrupt):
-        run.run(workspace, configuration(name="digits").dataset)
+        run.run(workspace, configuration(name="digits"))
 
     assert tree(workspace.root) == before
 
@@ -162,7 +162,7 @@ def test_refusal_by_the_caller_leaves_nothing(tmp_path):
         raise ConfigError("no")
 
     with pytest.raises(ConfigError):
-        run.run(workspace, configuration(name="digits").dataset, refuse)
+        run.run(workspace, configuration(name="digits"), refuse)
 
     assert tree(workspace.root) == before
 
@@ -179,14 +179,14 @@ def test_classes_that_do_not_fit_a_published_set_are_refused(tmp_path):
 
 def test_running_loop_keeps_its_pool(tmp_path):
     workspace = begun(tmp_path / "w", name="digits", limit=50)
-    run.run(workspace, configuration(name="digits", limit=50).dataset)
+    run.run(workspace, configuration(name="digits", limit=50))
     names = stages.SELECT.paths(workspace, 0, stages.SELECT.deps)
     digests = {name: files.digest(path) for name, path in names.items() if path.exists()}
     prices = configuration(name="digits").prices
     ledger.write_entry(workspace.round_dir(0), "select", ledger.Usage(), prices, digests, {})
     before = tree(workspace.root)
-    run.run(workspace, configuration(name="digits", limit=50).dataset)
+    run.run(workspace, configuration(name="digits", limit=50))
     assert tree(workspace.root) == before
     with pytest.raises(DataError, match="the data set has changed since the loop began"):
-        run.run(workspace, configuration(name="digits", limit=49).dataset)
+        run.run(workspace, configuration(name="digits", limit=49))
     assert tree(workspace.root) == before

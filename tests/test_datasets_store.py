@@ -39,7 +39,7 @@ def test_info_is_the_typed_view_of_pool_json(digits):
     info = store.load_info(digits)
 
     assert (info.dataset, info.shape, info.dtype, info.items) == ("digits", (1, 8, 8), "uint8", 100)
-    assert info.classes[3] == "3"
+    assert info.task.classes[3] == "3"
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"dataset": "digits", "odd": 1}'])

@@ -10,12 +10,13 @@ import pytest
 
 from tasks import feature_file, files, registry, stages
 from tasks.cost.ledger import Usage
+from tasks.datasets.store import load_items
 from tasks.errors import ConfigError, DataError
 from tasks.feature_file import Features
 from tasks.infer import run as infer_stage
 from tasks.models import stored
 from tasks.models.device import resolve
-from tasks.models.forward import log_probabilities
+from tasks.models.forward import predict
 from tasks.rounds import Workspace
 from tasks.select.choice import Candidates, Chosen, Embedded
 from tasks.select.featured import by_features
@@ -51,9 +52,9 @@ def test_features_are_the_inputs_of_the_last_layer_and_its_probabilities(feature
     assert features.labeled.tolist() == [False] * 40 + [True] * 20
     assert (usage.items_scored, usage.forward_passes) == (40, POOL_ITEMS)
     models, view, _ = stored.read(featured.round_dir(0), resolve("cpu"))
-    items = infer_stage.load_items(featured, "pool")
+    items = load_items(featured, "pool")
     array = items.array[items.rows(features.ids)]
-    assert np.allclose(features.probabilities, np.exp(log_probabilities(models[0], array, view)), atol=1e-6)
+    assert np.allclose(features.probabilities, np.exp(predict(models[0], array, view)), atol=1e-6)
     weight, bias = (parameter.detach().numpy() for parameter in models[0].parameters())
     logits = features.features @ weight.T + bias
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

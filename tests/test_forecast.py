@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from tasks.policy.situation import Situation
 from tasks.policy.stop import budget
 from tasks.rounds import Workspace, begin, rounds
 from tasks.train.fit import fewest_items
+from tests.model_helpers import MODELS_AND_KINDS, named
 from tests.pools import PRICES
 
 POOL, HELD_OUT = 60, 500
@@ -55,7 +55,7 @@ def finished(root: Path, config: Config) -> Workspace:
     """The workspace of a loop after its last round, without any record."""
     workspace = Workspace(root)
     begin(workspace, config)
-    pool_stage.run(workspace, config.dataset)
+    pool_stage.run(workspace, config)
     while (step := loop.next_step(workspace)) is not None:
         loop.run(workspace, step)
     return workspace
@@ -359,9 +359,8 @@ def test_no_labels_no_fee_and_a_device_without_a_price_is_free() -> None:
 
 
 def test_the_models_of_which_a_batch_holds_two_items_are_those_that_normalise() -> None:
-    with torch.device("meta"):
-        models = {name: registry.resolve(registry.MODELS, name)((3, 64, 64), 10) for name in registry.MODELS}
-    assert {name for name, model in models.items() if fewest_items(model) == 2} == registry.NORMALISED
+    models = [(name, named(name, kind, 10, (3, 64, 64), "meta")[0]) for name, kind in MODELS_AND_KINDS]
+    assert {name for name, model in models if fewest_items(model) == 2} == registry.NORMALISED
 
 
 def test_what_people_take_and_skip_is_not_known_beforehand() -> None:

@@ -14,6 +14,7 @@ from tasks.models.gradients.convolution import Geometry
 from tasks.models.gradients.products import product_norms
 from tasks.models.loss_prediction import LossPredicting
 from tasks.models.taps import Taps, tapped
+from tests.model_helpers import MODELS_AND_KINDS, named
 
 #: Large enough for every model.
 SHAPE = (3, 32, 32)
@@ -84,12 +85,19 @@ def headed(*layers: nn.Module, features: int, bias: bool = True) -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, 5, bias=bias)).double().eval()
 
 
-@pytest.mark.parametrize("name", registry.MODELS)
-def test_norms_are_those_of_a_loop_for_each_model(name: str) -> None:
+@pytest.mark.parametrize(("name", "kind"), [pair for pair in MODELS_AND_KINDS if pair[1] != "texts"])
+def test_norms_are_those_of_a_loop_for_each_model(name: str, kind: str) -> None:
     # In double precision, as a ReLU that rounding turns round is no error of the norms.
-    shape = SHAPE if "224" in name or "vgg" in name else (3, 8, 8)
-    model = stirred(registry.resolve(registry.MODELS, name)(shape, 7), shape).double()
-    check(model, torch.randn(2, *shape, dtype=torch.float64))
+    model, batch = named(name, kind, 7, SHAPE if "224" in name or "vgg" in name else (3, 8, 8))
+    shape = batch.shape[1:]
+    check(stirred(model, shape).double(), torch.randn(2, *shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", [name for name, kind in MODELS_AND_KINDS if kind == "texts"])
+def test_models_whose_embeddings_have_gradients_too_are_refused_beforehand(name: str) -> None:
+    model, batch = named(name, "texts", 7, device="meta")
+    with pytest.raises(ConfigError, match=r"does not know the gradients of layer .*embedding' \(Embedding"):
+        engine.check_model(model, batch.shape[1:])
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -192,10 +200,10 @@ def test_last_layer_norms_are_those_of_a_loop_over_the_last_layer(bias: bool) ->
     torch.testing.assert_close(scores.double(), norms.sum(dim=1), rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("name", registry.MODELS)
-def test_every_model_says_where_its_last_layer_is(name: str) -> None:
-    model = registry.resolve(registry.MODELS, name)(SHAPE, 7).eval()
-    scores, logits = gradnorm.last_layer_norm(model, torch.randn(2, *SHAPE))
+@pytest.mark.parametrize(("name", "kind"), MODELS_AND_KINDS)
+def test_every_model_says_where_its_last_layer_is(name: str, kind: str) -> None:
+    model, batch = named(name, kind, 7, SHAPE)
+    scores, logits = gradnorm.last_layer_norm(model.eval(), batch)
     assert scores.shape == (2,)
     assert logits.shape == (2, 7)
     assert scores.isfinite().all()

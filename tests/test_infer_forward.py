@@ -8,7 +8,7 @@ from torch import nn
 from tasks.errors import ConfigError
 from tasks.infer.scoring import score_items
 from tasks.models import ceal_cnn
-from tasks.models.forward import log_probabilities
+from tasks.models.forward import predict
 from tests.model_helpers import examples, view
 
 
@@ -30,14 +30,14 @@ def model() -> nn.Module:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_rows_are_float32_log_probabilities(model, precision) -> None:
-    scores = log_probabilities(model, examples().items, view(precision=precision))
+    scores = predict(model, examples().items, view(precision=precision))
     assert scores.dtype == np.float32
     assert np.exp(scores).sum(axis=1) == pytest.approx(np.ones(40), abs=1e-5)
 
 
 def test_values_are_those_of_the_plain_network_without_dropout(model) -> None:
     items = examples().items
-    scores = log_probabilities(model, items, view())
+    scores = predict(model, items, view())
     with torch.no_grad():
         plain = model.eval()((torch.from_numpy(items) / 255 - 0.4) / 0.3).log_softmax(1)
     assert scores == pytest.approx(plain.numpy(), abs=1e-5)
@@ -46,15 +46,15 @@ def test_values_are_those_of_the_plain_network_without_dropout(model) -> None:
 @pytest.mark.parametrize("batch_size", [1, 7, 39, 40, 1000])
 def test_batch_size_does_not_change_scores(model, batch_size) -> None:
     items = examples().items
-    whole = log_probabilities(model, items, view())
-    assert log_probabilities(model, items, view(), batch_size) == pytest.approx(whole, abs=1e-5)
+    whole = predict(model, items, view())
+    assert predict(model, items, view(), batch_size) == pytest.approx(whole, abs=1e-5)
 
 
 def test_mapped_file_reads_like_memory(model, tmp_path) -> None:
     items = examples().items
     np.save(tmp_path / "items.npy", items)
     mapped = np.load(tmp_path / "items.npy", mmap_mode="r")
-    assert (log_probabilities(model, mapped, view()) == log_probabilities(model, items, view())).all()
+    assert (predict(model, mapped, view()) == predict(model, items, view())).all()
 
 
 def test_scores_follow_the_rows_asked_for(model) -> None:
@@ -63,17 +63,17 @@ def test_scores_follow_the_rows_asked_for(model) -> None:
     some = score_items([model], view(), items, np.array([30, 2, 17]), "entropy", 16)
     assert some.score == pytest.approx(everything.score[[30, 2, 17]], abs=1e-5)
     assert (some.proposal == everything.proposal[[30, 2, 17]]).all()
-    assert ((some.confidence >= 0.5) & (some.confidence <= 1)).all()
+    assert ((some.certainty >= 0.5) & (some.certainty <= 1)).all()
 
 
 def test_no_rows_give_empty_scores(model) -> None:
     scored = score_items([model], view(), examples().items, np.array([], dtype=np.int64), "entropy", 16)
-    assert len(scored.score) == len(scored.proposal) == len(scored.confidence) == 0
+    assert len(scored.score) == len(scored.proposal) == len(scored.certainty) == 0
 
 
 def test_half_precision_on_a_cpu_is_refused(model) -> None:
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
-        log_probabilities(model, examples().items, view(precision="fp16"))
+        predict(model, examples().items, view(precision="fp16"))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_classes_of_mean_probability_zero_add_nothing(acquisition, doubtful) -> 
     for models, passes, score, confidence in cases:
         scored = score_items(models, view(), examples(4).items, np.arange(4), acquisition, 3, passes)
         assert scored.score == pytest.approx([score] * 4, abs=1e-6)
-        assert scored.confidence == pytest.approx([confidence] * 4, abs=1e-6)
+        assert scored.certainty == pytest.approx([confidence] * 4, abs=1e-6)
         assert scored.proposal.tolist() == [0] * 4
 
 

@@ -10,7 +10,7 @@ from tasks.label.answers import read
 from tasks.label.run import run
 from tasks.rounds import Workspace, load_config
 from tasks.select.run import run as select
-from tests.pools import CLASSES, column, make_workspace, snapshot, write_plan
+from tests.pools import CLASSIFICATION, column, make_workspace, snapshot, write_plan
 
 
 def opened(workspace: Workspace) -> Workspace:
@@ -48,7 +48,7 @@ def test_second_round_adds_to_the_labelled_pool(workspace: Workspace) -> None:
 def test_noise_errs_as_often_as_told_and_never_by_chance_right(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path / "w", items=3000, label={"noise": 0.3})
     ids = column(workspace.pool / "manifest.parquet", "id")
-    answers = oracle.answer(workspace, 0, ids, CLASSES, load_config(workspace))
+    answers = oracle.answer(workspace, 0, ids, CLASSIFICATION, load_config(workspace))
     wrong = np.mean([label.label != int(label.id[2:]) % 3 for label in answers])
     assert 0.26 < wrong < 0.34
 
@@ -56,8 +56,8 @@ def test_noise_errs_as_often_as_told_and_never_by_chance_right(tmp_path: Path) -
 def test_errors_do_not_depend_on_the_order_of_ids(tmp_path: Path) -> None:
     workspace = make_workspace(tmp_path / "w", label={"noise": 0.5})
     ids = column(workspace.pool / "manifest.parquet", "id")
-    ahead = oracle.answer(workspace, 0, ids, CLASSES, load_config(workspace))
-    back = oracle.answer(workspace, 0, ids[::-1], CLASSES, load_config(workspace))
+    ahead = oracle.answer(workspace, 0, ids, CLASSIFICATION, load_config(workspace))
+    back = oracle.answer(workspace, 0, ids[::-1], CLASSIFICATION, load_config(workspace))
     assert ahead == back[::-1]
 
 
@@ -65,7 +65,7 @@ def test_confusion_matrix_rules_the_answers(tmp_path: Path) -> None:
     matrix = [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     workspace = make_workspace(tmp_path / "w", label={"confusion": matrix})
     ids = column(workspace.pool / "manifest.parquet", "id")
-    answers = oracle.answer(workspace, 0, ids, CLASSES, load_config(workspace))
+    answers = oracle.answer(workspace, 0, ids, CLASSIFICATION, load_config(workspace))
     assert [label.label for label in answers] == [[0, 2, 1][int(id_[2:]) % 3] for id_ in ids]
 
 
@@ -152,7 +152,7 @@ def test_wrong_answers_are_named_with_their_row(tmp_path: Path, suffix: str, tex
     path = tmp_path / f"labels{suffix}"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(AnswerError, match=message):
-        read(path, ["a", "b"], CLASSES)
+        read(path, ["a", "b"], CLASSIFICATION)
 
 
 def test_wrong_answers_change_nothing_on_disk(tmp_path: Path) -> None:
@@ -175,6 +175,6 @@ def test_two_answer_files_are_refused(tmp_path: Path) -> None:
 def test_fields_may_hold_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text('\ufeffid,label,note\n"a,1","bee","two\nlines"\n', encoding="utf-8")
-    answers = read(path, ["a,1"], CLASSES)
+    answers = read(path, ["a,1"], CLASSIFICATION)
     assert answers["a,1"] is not None
     assert answers["a,1"].label == 1

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from tasks import files, registry
+from tasks import files
 from tasks.errors import ConfigError, DataError
 from tasks.models import ceal_cnn, device, imagenet, linear, preact_resnet, resnet18, stored, vgg11_bn
 from tasks.models.building import build as build_named
@@ -16,10 +16,10 @@ from tasks.models.features import feature_batches
 from tasks.models.half_dropout import HalfDropout
 from tasks.models.loss_prediction import LossPredicting
 from tasks.models.taps import Taps, head_of, penultimate, tapped, taps_of
-from tests.model_helpers import examples, view
+from tests.model_helpers import MODELS_AND_KINDS, examples, named, view
 
-#: The stages' outputs of one item of 3 channels and 64 px.
-STAGES = {
+#: The stages' outputs of one item: of images of 3 channels and 64 px.
+STAGES: dict[str, list[tuple[int, ...]]] = {
     "linear": [],
     "ceal_cnn": [(32, 30, 30), (64, 13, 13), (128,)],
     "resnet18": [(64, 64, 64), (128, 32, 32), (256, 16, 16), (512, 8, 8)],
@@ -27,7 +27,12 @@ STAGES = {
     "resnet50_224": [(256, 16, 16), (512, 8, 8), (1024, 4, 4), (2048, 2, 2)],
     "preact_resnet164": [(64, 64, 64), (128, 32, 32), (256, 16, 16)],
     "vgg11_bn": [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)],
+    "mlp": [(128,), (128,)],
+    "fasttext": [],
 } | {f"preact_resnet{depth}": [(16, 64, 64), (32, 32, 32), (64, 16, 16)] for depth in (8, 14, 20, 56, 110)}
+#: Of a text of 1014 characters.
+VERY_DEEP = [(64, 1, 1014), (128, 1, 507), (256, 1, 254), (512, 1, 127)]
+STAGES |= {f"vdcnn{depth}": VERY_DEEP for depth in ("9", "29", "29_conv")}
 
 
 @pytest.mark.parametrize("build", [linear.build, ceal_cnn.build, resnet18.build, preact_resnet.resnet8])
@@ -36,26 +41,29 @@ def test_images_become_one_logit_per_class(build, shape) -> None:
     assert build(shape, 7)(torch.zeros(2, *shape)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", registry.MODELS)
-def test_every_model_says_where_its_stages_are(name) -> None:
-    with torch.device("meta"):
-        model, batch = build_named(name, (3, 64, 64), 10).eval(), torch.zeros(1, 3, 64, 64)
+@pytest.mark.parametrize(("name", "kind"), MODELS_AND_KINDS)
+def test_every_model_says_where_its_stages_are(name, kind) -> None:
+    # Without numbers where items have a shape: the larger networks take their time.
+    device = "cpu" if kind == "texts" else "meta"
+    model, batch = named(name, kind, 10, (3, 64, 64), device)
     seen: list[tuple[int, ...]] = []
     for stage in taps_of(model).stages:
         model.get_submodule(stage).register_forward_hook(lambda _, inputs, output: seen.append(tuple(output.shape[1:])))
-    model(batch)
+    with torch.inference_mode():
+        model.eval()(batch[:1].to(device) if batch.layout == torch.strided else batch)
     assert seen == STAGES[name]
 
 
-@pytest.mark.parametrize("name", registry.MODELS)
-def test_every_model_says_where_its_last_layer_is(name) -> None:
+@pytest.mark.parametrize(("name", "kind"), MODELS_AND_KINDS)
+def test_every_model_says_where_its_last_layer_is(name, kind) -> None:
     torch.manual_seed(0)
-    model = build_named(name, (3, 32, 32), 5).eval()
+    model, batch = named(name, kind, 5)
     with torch.inference_mode():
-        with penultimate(model) as seen:
-            logits = model(torch.rand(2, 3, 32, 32))
+        with penultimate(model.eval()) as seen:
+            logits = model(batch)
         [features] = seen
         torch.testing.assert_close(head_of(model)(features), logits)
+    assert logits.shape == (2, 5)
     assert head_of(model).out_features == 5
 
 

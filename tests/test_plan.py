@@ -16,12 +16,15 @@ from tasks.config import Config, parse
 from tasks.config_train import TrainConfig
 from tasks.cost import calibration, machine
 from tasks.cost.rates import Rates
+from tasks.datasets.texts import Texts
 from tasks.errors import DataError
 from tasks.forecast import calibrate
 from tasks.forecast import plan as plans
 from tasks.forecast.alternatives import Alternative, alternatives
 from tasks.forecast.sizes import Sizes, sizes
+from tasks.models.trial import Trial
 from tasks.rounds import Workspace, begin, held, load_config
+from tasks.task_type import Classification, Regression
 from tasks.train.examples import Examples
 from tests.pools import PRICES, snapshot
 
@@ -169,6 +172,17 @@ def test_what_a_former_release_measured_holds_without_the_keys_of_this_one(ready
     learnt = small(train={"model": "ceal_cnn", "loss_prediction": {}})
     assert "loss_prediction" in calibration.settings(learnt, 1_000)["train"]
     assert calibration.load(ready, learnt, 1_000) is None
+    found = calibration.settings(small(), 1_000)
+    assert found["dataset"].keys() == {"name", "classes", "image_size", "channels", "label"}
+    assert "task" not in found
+
+
+@pytest.mark.parametrize(
+    ("model", "others"), [("mlp", {"mlp"}), ("fasttext", {"fasttext"}), ("vdcnn29", {"vdcnn"}), ("linear", set())]
+)
+def test_rates_hold_for_the_models_own_settings_alone(model: str, others: set[str]) -> None:
+    train = calibration.settings(small(train={"model": model}), 1_000)["train"]
+    assert train.keys() & {"mlp", "fasttext", "vdcnn"} == others
 
 
 def test_rates_of_another_machine_do_not_hold(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,6 +250,31 @@ def test_real_steps_are_timed_and_no_random_number_is_used_up(monkeypatch: pytes
     assert rates.device == "cpu"
     assert min(rates.record_epoch, rates.forward_pass, rates.stage) > 0
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        {"select": {"strategy": "random"}},
+        {"infer": {"acquisition": "predictive_std", "passes": 3}},
+        {"proxy": {"train": {"model": "linear"}}, "infer": {"acquisition": "total_std"}},
+    ],
+)
+def test_models_of_numbers_are_timed(monkeypatch: pytest.MonkeyPatch, blocks: dict[str, Any]) -> None:
+    monkeypatch.setattr(calibrate, "_ENOUGH_S", 0.01)
+    sizes = Sizes((5,), 2, 1_000, 100, Regression("y"), Trial("numbers", (5,)))
+    rates = calibrate.measure(small(task="regression", train={"model": "mlp"}, **blocks), sizes)
+    assert min(rates.record_epoch, rates.forward_pass, rates.stage) > 0
+
+
+@pytest.mark.parametrize("model", ["fasttext", "vdcnn9"])
+def test_models_of_texts_are_timed(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    monkeypatch.setattr(calibrate, "_ENOUGH_S", 0.01)
+    loop, train = {"rounds": 1, "initial": 4, "query_size": 1}, {"model": model, "optimizer": "sgd", "momentum": 0.0}
+    task, texts = Classification(("neg", "pos")), Texts.of(["a fine day", "", "no, not again"])
+    config = small(train=train | {"vdcnn": {"length": 60}}, loop=loop, infer={"batch_size": 2})
+    rates = calibrate.measure(config, Sizes((), 2, 10, 4, task, Trial("texts", (), texts)))
+    assert min(rates.record_epoch, rates.forward_pass, rates.stage) > 0
 
 
 class Clock:

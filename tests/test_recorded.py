@@ -19,6 +19,7 @@ from tasks.loop import Step
 from tasks.rounds import Workspace, load_config
 from tasks.select import recorded
 from tasks.select.choice import Candidates
+from tasks.task_type import Classification
 from tests.pools import CLASSES, column, make_workspace, write_plan
 from tests.test_loop import begin, finish
 
@@ -64,7 +65,7 @@ def chosen(workspace: Workspace, names: list[str], size: int) -> list[str]:
 
 def source(names: list[str], classes: tuple[str, ...] = tuple(CLASSES)) -> Source:
     split = Split(names, names, np.zeros(len(names), np.int64), lambda rows: np.zeros((len(rows), 1, 8, 8), np.uint8))
-    return Source(classes, (1, 8, 8), split, split)
+    return Source(Classification(classes), (1, 8, 8), split, split)
 
 
 # What is taken
@@ -196,6 +197,39 @@ def test_a_proxy_with_other_classes(tmp_path: Path) -> None:
     )
 
 
+def of_numbers(root: Path, target: str = "price", bounds: list[int] | None = None) -> Workspace:
+    """A loop whose labels are numbers, and which has selected 30 items."""
+    workspace = write_loop(root, ids(*range(30)))
+    described = {"task": "regression", "target": target, "bounds": bounds, "dataset": "digits", "digest": "d"}
+    files.write_json(workspace.pool / "pool.json", described)
+    return workspace
+
+
+def test_a_proxy_that_learnt_a_number_where_classes_are_wanted(tmp_path: Path) -> None:
+    of_numbers(tmp_path / "proxy")
+    told = "learns something else than the target (a number: price beside classes: ant, bee, cat)"
+    refused(tmp_path, "../proxy", DataError, told)
+
+
+@pytest.mark.parametrize(
+    ("target", "told"), [("weight", "a number: weight beside a number: price"), (None, "classes: ant")]
+)
+def test_a_proxy_that_learnt_something_else_than_the_number(tmp_path: Path, target: str | None, told: str) -> None:
+    if target is None:
+        write_loop(tmp_path / "proxy", ids(*range(30)))
+    else:
+        of_numbers(tmp_path / "proxy", target)
+    workspace = repeating(tmp_path / "loop", "../proxy", numbers=True)
+    with pytest.raises(DataError, match=told):
+        recorded.select(workspace, candidates(ids(*range(60))), 5)
+
+
+def test_a_pool_that_says_nothing_of_its_labels(tmp_path: Path) -> None:
+    proxy = write_loop(tmp_path / "proxy", ids(*range(30)))
+    files.write_json(proxy.pool / "pool.json", {"items": 30})
+    refused(tmp_path, "../proxy", DataError, "pool.json: does not say what a label is")
+
+
 def test_a_recording_that_is_too_short(tmp_path: Path) -> None:
     write_loop(tmp_path / "proxy", ids(*range(20)))
     refused(tmp_path, "../proxy", ConfigError, "has 20 ")
@@ -215,6 +249,15 @@ def test_the_same_items_in_another_resolution_are_no_other_pool(tmp_path: Path) 
     write_loop(tmp_path / "proxy", ids(*range(30)), digest="another", shape=[1, 4, 4])
     workspace = repeating(tmp_path / "loop", "../proxy")
     recorded.check_recording(load_config(workspace), workspace.root, source(ids(*range(60))))
+
+
+@pytest.mark.parametrize("bounds", [None, [0, 100], [0, 50]])
+def test_a_selection_for_the_same_number_is_repeated_whatever_its_bounds(
+    tmp_path: Path, bounds: list[int] | None
+) -> None:
+    of_numbers(tmp_path / "proxy", bounds=bounds)
+    workspace = repeating(tmp_path / "loop", "../proxy", numbers=True)
+    assert chosen(workspace, ids(*range(60)), 5) == ids(*range(5))
 
 
 @pytest.mark.parametrize(

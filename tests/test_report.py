@@ -25,11 +25,11 @@ from tasks.cost.bill import Bill, of_round
 from tasks.errors import ConfigError, DataError, WorkspaceError
 from tasks.report import bill, decisions, forecast, page, quality, selection, words
 from tasks.report import loop as loops
-from tasks.report.figures import COLOURS, Drawing
+from tasks.report.drawing import COLOURS, Drawing
 from tasks.report.loop import Round
 from tasks.report.run import write
 from tasks.rounds import Workspace
-from tasks.train import evaluate
+from tasks.task_type import class_scores
 from tests.pools import PRICES, make_workspace, snapshot
 from tests.report_helpers import (
     HELD_OUT,
@@ -305,9 +305,9 @@ def test_bins_are_those_of_the_calibration_error(predicted: list[tuple[float, bo
     error = sum(one.items / len(predicted) * abs(one.accuracy - one.confidence) for one in found)
     # Oracle: each item looks for its bin.
     expected = 0.0
-    for number in range(evaluate.BINS):
-        low, high = number / evaluate.BINS, (number + 1) / evaluate.BINS
-        inside = [(one, is_right) for one, is_right in predicted if math.ceil(one * evaluate.BINS) - 1 == number]
+    for number in range(class_scores.BINS):
+        low, high = number / class_scores.BINS, (number + 1) / class_scores.BINS
+        inside = [(one, is_right) for one, is_right in predicted if math.ceil(one * class_scores.BINS) - 1 == number]
         assert all(low - 1e-9 < one <= high + 1e-9 for one, _ in inside)
         expected += abs(sum(is_right - one for one, is_right in inside)) / len(predicted)
     assert error == pytest.approx(expected, abs=1e-9)
@@ -320,7 +320,7 @@ def test_bins_give_the_error_that_train_reports() -> None:
     labels = generator.integers(0, 4, 200)
     found = quality.bins(np.exp(logs.max(axis=1)), (logs.argmax(axis=1) == labels).astype(float))
     error = sum(one.items / 200 * abs(one.accuracy - one.confidence) for one in found)
-    assert error == pytest.approx(evaluate.ece(logs, labels))
+    assert error == pytest.approx(class_scores.ece(logs, labels))
 
 
 @pytest.mark.parametrize("accuracy", [0.0, 0.5, 0.9, 1.0])
@@ -366,9 +366,10 @@ def test_without_predictions_there_is_no_reliability_diagram(small: Workspace) -
 def test_thumbnails_show_the_selected_items_as_they_are(small: Workspace) -> None:
     [first, _] = selection.selection(loops.read(small)).rounds
     item = first.items[1]
-    assert (item.id, item.rank, item.label, item.proposal, first.origins) == ("x/0001", 1, "ant", "cat", {"top-k": 6})
-    assert item.image is not None
-    image = Image.open(io.BytesIO(base64.b64decode(item.image.partition(",")[2])))
+    assert (item.id, item.rank, item.label, item.wrong, first.origins) == ("x/0001", 1, "ant", True, {"top-k": 6})
+    assert item.said == "cat, 40\N{NO-BREAK SPACE}%"
+    assert item.address is not None
+    image = Image.open(io.BytesIO(base64.b64decode(item.address.partition(",")[2])))
     stored = np.load(next((small.raw / "arrays").iterdir()))
     assert (np.asarray(image) == stored[1].transpose(1, 2, 0)).all()
 
@@ -377,7 +378,7 @@ def test_large_images_are_shrunk(small: Workspace) -> None:
     path = next((small.raw / "arrays").iterdir())
     np.save(path, np.zeros((60, 3, 200, 100), np.uint8))
     change(small.pool / "pool.json", shape=[3, 200, 100])
-    address = selection.selection(loops.read(small)).rounds[0].items[0].image
+    address = selection.selection(loops.read(small)).rounds[0].items[0].address
     assert address is not None
     assert address.startswith("data:image/jpeg;")
     assert Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).size == (32, 64)
@@ -396,7 +397,7 @@ def test_data_set_that_is_gone_is_told_and_the_items_are_listed(small: Workspace
     next((small.raw / "arrays").iterdir()).unlink()
     change(small.pool / "pool.json", shape=[1, 2, 3])
     told = shown(small)
-    assert "The images are not shown:" in told.text
+    assert "The items themselves are not shown:" in told.text
     assert "x/0003" in told.text
 
 

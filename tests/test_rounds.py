@@ -52,6 +52,7 @@ def test_rounds_file_lists_rounds_those_that_were_scored_and_those_with_a_target
         "rounds": {"000": first, "001": second},
         "scored": {"000": first},
         "targets": {"001": second},
+        "headline": "accuracy",
     }
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
 from tasks.infer.samples import Accumulator
-from tasks.infer.spread import Moments, predictive_std
+from tasks.infer.spread import Moments, NumbersTaken, predictive_std
 
 CPU = torch.device("cpu")
 
@@ -82,20 +82,32 @@ def test_the_samples_do_not_change_with_what_is_added_later() -> None:
     assert np.array_equal(before.votes, votes)
 
 
-@given(
-    stn.arrays(np.float64, (6, 2, 2), elements=st.floats(-1e3, 1e3)),
-    st.floats(0, 1e6),
-    st.integers(1, 5),
-)
-def test_the_spread_of_outputs_does_not_suffer_from_their_size(outputs, offset, cut) -> None:
+@given(stn.arrays(np.float64, (6, 2), elements=st.floats(-1e3, 1e3)), st.floats(0, 1e6), st.integers(1, 5))
+def test_the_spread_of_numbers_does_not_suffer_from_their_size(means, offset, cut) -> None:
+    taken = NumbersTaken(2, CPU)
+    for block in np.split(means + offset, [cut]):
+        taken.add(torch.from_numpy(np.stack([block, np.zeros_like(block)], axis=-1)))
+    np.testing.assert_allclose(predictive_std(taken.samples()), (means + offset).std(axis=0), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("blocks", [[12], [5, 7], [1] * 12])
+def test_statistics_of_numbers_are_those_of_all_predictions_however_they_are_cut(blocks) -> None:
+    predictions = torch.randn(12, 5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    taken = NumbersTaken(5, CPU)
+    for block in predictions.split(blocks):
+        taken.add(block[:, 2:], 2)
+        taken.add(block[:, :2])
+    numbers, each = taken.samples(), predictions.numpy()
+    np.testing.assert_allclose(numbers.mean, each[..., 0].mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(numbers.std, each[..., 0].std(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(numbers.noise, np.exp(each[..., 1]).mean(axis=0), rtol=1e-12)
+    expected = np.log(np.exp(each[..., 1]).mean(axis=0) + each[..., 0].var(axis=0))
+    np.testing.assert_allclose(numbers.mixed(), np.stack([each[..., 0].mean(axis=0), expected], axis=1), rtol=1e-12)
+
+
+@given(stn.arrays(np.float64, (6, 2, 2), elements=st.floats(-1e3, 1e3)), st.floats(0, 1e6), st.integers(1, 5))
+def test_moments_of_several_values_do_not_suffer_from_their_size(values, offset, cut) -> None:
     moments = Moments(2, (2,), CPU)
-    for block in np.split(outputs + offset, [cut]):
+    for block in np.split(values + offset, [cut]):
         moments.add(torch.from_numpy(block))
-    expected = (outputs + offset).std(axis=0).mean(axis=1)
-    np.testing.assert_allclose(predictive_std(moments), expected, rtol=1e-9, atol=1e-9)
-
-
-def test_the_spread_of_outputs_is_averaged_over_their_dimensions() -> None:
-    moments = Moments(1, (2,), CPU)
-    moments.add(torch.tensor([[[1.0, 0.0]], [[3.0, 10.0]]]))
-    assert predictive_std(moments).tolist() == [3.0]
+    np.testing.assert_allclose(moments.std(), (values + offset).std(axis=0), rtol=1e-9, atol=1e-9)

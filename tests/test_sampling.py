@@ -11,14 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tasks.datasets.texts import Texts
 from tasks.errors import ConfigError
 from tasks.infer import sampling
 from tasks.infer.disagreement import bald
 from tasks.infer.dropout import evaluating
 from tasks.infer.sampling import Budget, Passes, sample_batches
 from tasks.models import ceal_cnn, linear
-from tasks.models.forward import log_probabilities
-from tests.model_helpers import view
+from tasks.models.building import build, settings_of
+from tasks.models.forward import predict
+from tasks.models.trial import Trial
+from tasks.models.view import View
+from tests.model_helpers import quick, view
 
 CLASSES = 4
 
@@ -113,7 +117,7 @@ def test_the_passes_average_to_the_network_without_dropout_where_it_is_linear(ma
 def test_one_pass_of_one_model_is_its_prediction_without_dropout(items) -> None:
     model, rows = dropping(), np.array([5, 0, 3])
     ((start, samples),) = sample_batches([model], items, rows, view(), 1, 10)
-    expected = np.exp(log_probabilities(model, items[rows], view()).astype(np.float64))
+    expected = np.exp(predict(model, items[rows], view()).astype(np.float64))
     assert (start, samples.count) == (0, 1)
     np.testing.assert_allclose(samples.mean, expected, rtol=1e-6)
     assert samples.std.max() == 0
@@ -122,7 +126,7 @@ def test_one_pass_of_one_model_is_its_prediction_without_dropout(items) -> None:
 def test_the_members_of_an_ensemble_are_predictions_of_equal_weight(items) -> None:
     models = [linear.build((1, 8, 8), CLASSES) for _ in range(3)]
     ((_, samples),) = sample_batches(models, items, np.arange(7), view(), 1, 10)
-    p = np.exp([log_probabilities(model, items, view()).astype(np.float64) for model in models])
+    p = np.exp([predict(model, items, view()).astype(np.float64) for model in models])
     assert samples.count == 3
     np.testing.assert_allclose(samples.mean, p.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(samples.std, p.std(axis=0), rtol=1e-5, atol=1e-9)
@@ -431,3 +435,18 @@ def test_memory_does_not_grow_with_the_number_of_passes(monkeypatch) -> None:
     assert many.largest == pytest.approx(few.largest, rel=0.05)
     assert many.largest < 1.1 * 2**13
     assert many.peak == pytest.approx(few.peak, rel=0.05)
+
+
+def test_members_that_take_bags_are_sampled_as_they_predict() -> None:
+    torch.manual_seed(0)
+    settings = quick(model="fasttext", fasttext={"buckets": 50})
+    items, shape = Trial("texts", (), Texts.of(["a b", "c", "", "b c d"])).fed(settings, 9)
+    models = [build("fasttext", shape, CLASSES, settings=settings_of(settings)) for _ in range(3)]
+    for model in models:
+        nn.init.normal_(model.embedding.weight)
+    plain = View(torch.device("cpu"), (), ())
+    expected = np.mean([np.exp(predict(model.eval(), items, plain).astype(np.float64)) for model in models], axis=0)
+    found = [samples.mean for _, samples in sample_batches(models, items, np.arange(9), plain, 1, 4)]
+    np.testing.assert_allclose(np.concatenate(found), expected, rtol=1e-6)
+    with pytest.raises(ConfigError, match="has no dropout"):
+        list(sample_batches(models, items, np.arange(9), plain, 2, 4))

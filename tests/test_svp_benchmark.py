@@ -14,6 +14,7 @@ import pytest
 
 from tasks.config_train import TrainConfig
 from tasks.datasets.store import PoolInfo
+from tasks.task_type import Classification
 from tasks.train.examples import Examples
 from tests.pools import snapshot
 
@@ -64,7 +65,9 @@ def made(svp: ModuleType, work: Path) -> Any:
         ids = pa.array([f"i{number:03d}" for number in range(count)])
         return Examples(rng.integers(0, 256, (count, 1, 8, 8), dtype=np.uint8), np.arange(count) % 3, ids)
 
-    info = PoolInfo("test", ("a", "b", "c"), (1, 8, 8), "uint8", (0.5,), (0.3,), ITEMS, 9, ITEMS, "digest")
+    info = PoolInfo(
+        "test", Classification(("a", "b", "c")), (1, 8, 8), "uint8", (0.5,), (0.3,), ITEMS, 9, ITEMS, "digest"
+    )
     train = TrainConfig(model="preact_resnet8", epochs=1, batch_size=8)
     initial, *budgets = LABELS
     arms = tuple(

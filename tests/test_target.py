@@ -26,7 +26,6 @@ from tasks.history import history
 from tasks.infer.dropout import has_dropout
 from tasks.infer.scoring import score_items
 from tasks.models import stored
-from tasks.models.building import build
 from tasks.models.view import View, shape_at
 from tasks.order import random_keys
 from tasks.policy import target
@@ -34,6 +33,7 @@ from tasks.rounds import Workspace, decision, load_config, rounds, trains_target
 from tasks.seeds import seed_sequence
 from tasks.status import status
 from tasks.target.agreement import agreement, share_taken
+from tests.model_helpers import MODELS_AND_KINDS, named
 from tests.pools import PRICES, column
 from tests.test_loop import begin, finish, results
 
@@ -303,10 +303,9 @@ def test_what_only_the_proxy_can_be_asked_is_not_compared() -> None:
 
 
 def test_which_models_have_dropout_is_known_by_name() -> None:
-    for name in registry.MODELS:
-        with torch.device("meta"):
-            shape = (3, 224, 224) if name.endswith("_224") else (3, 32, 32)
-            assert has_dropout(build(name, shape, 10)) == (name in registry.WITH_DROPOUT)
+    for name, kind in MODELS_AND_KINDS:
+        model, _ = named(name, kind, 10, (3, 224, 224) if name.endswith("_224") else (3, 32, 32), "meta")
+        assert has_dropout(model) == (name in registry.WITH_DROPOUT)
 
 
 # Smaller images for the proxy.

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from flows.record.tracking_run import epochs
 from tasks import files
@@ -16,11 +17,11 @@ from tasks.cost.ledger import Usage
 from tasks.datasets.store import load_items
 from tasks.errors import Diverged, FrugalError
 from tasks.models import stored
-from tasks.models.forward import log_probabilities
+from tasks.models.forward import predict
 from tasks.rounds import Workspace
 from tasks.target import run as target_stage
 from tasks.train import fit as fitting
-from tasks.train import joint, members
+from tasks.train import members
 from tasks.train import run as train_stage
 from tests.model_helpers import digits_workspace, go_on, label, outputs, train
 
@@ -52,9 +53,9 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def losses(monkeypatch) -> list[float]:
     """What the training losses of coming steps shall be multiplied by, to be filled in; 1 afterwards."""
     factors: list[float] = []
-    loss = joint.functional.cross_entropy
+    loss = functional.cross_entropy
     monkeypatch.setattr(
-        joint.functional,
+        functional,
         "cross_entropy",
         lambda *arguments, **keywords: loss(*arguments, **keywords) * (factors.pop(0) if factors else 1.0),
     )
@@ -91,7 +92,7 @@ def test_watched_training_leaves_the_model_that_it_began_with_measured_as_such(t
     test = load_items(workspace, "test")
     truth = files.read_table(workspace.pool / "test.parquet")
     labels = dict(zip(truth["id"].to_pylist(), truth["label"].to_pylist(), strict=True))
-    told = log_probabilities(model, test.array, view).argmax(axis=1)
+    told = predict(model, test.array, view).argmax(axis=1)
     right = [labels[id_] == one for id_, one in zip(test.ids.to_pylist(), told, strict=True)]
     assert metrics["accuracy"] == pytest.approx(np.mean(right))
     assert files.read_table(workspace.round_dir(0) / "predictions.parquet")["label"][: len(told)].to_pylist() == list(
@@ -153,7 +154,7 @@ def test_usage_of_an_ensemble_is_what_was_spent_until_a_member_diverged(tmp_path
 
 def test_model_that_diverged_on_the_validation_items_counts_their_pass(tmp_path, monkeypatch) -> None:
     workspace = made(tmp_path, model="linear", lr=0.01, batch_size=20, validation=0.3)
-    monkeypatch.setattr(fitting, "nll", lambda scores, labels: float("nan"))
+    monkeypatch.setattr(fitting, "predict", lambda model, items, view: np.full((len(items), 10), np.nan))
     usage = train(workspace)
     metrics = written(workspace, "metrics")
     held_out = files.count_rows(workspace.pool / "test.parquet")
@@ -164,12 +165,12 @@ def test_model_that_diverged_on_the_validation_items_counts_their_pass(tmp_path,
 
 def test_outputs_that_are_not_finite_in_the_last_steps_are_a_divergence(tmp_path, monkeypatch) -> None:
     workspace = made(tmp_path, model="linear", lr=0.01)
-    look, calls = members.log_probabilities, iter(range(100))
+    look, calls = members.predict, iter(range(100))
 
     def broken(model, items, view):
         return look(model, items, view) * (np.float32(np.nan) if next(calls) == 0 else 1)
 
-    monkeypatch.setattr(members, "log_probabilities", broken)
+    monkeypatch.setattr(members, "predict", broken)
     usage = train(workspace)
     assert written(workspace, "metrics")["diverged"] is True
     assert [epoch["epoch"] for epoch in written(workspace, "history")] == [1, 2, 3]
@@ -208,7 +209,7 @@ def test_second_repeat_that_diverges_leaves_what_it_began_with(tmp_path, losses)
 
 def test_model_whose_beginning_is_not_finite_either_is_an_error(tmp_path, monkeypatch) -> None:
     workspace = made(tmp_path, model="linear", lr=0.01)
-    monkeypatch.setattr(members, "log_probabilities", lambda model, items, view: np.full((len(items), 10), np.nan))
+    monkeypatch.setattr(members, "predict", lambda model, items, view: np.full((len(items), 10), np.nan))
     with pytest.raises(Diverged, match="not finite"):
         train(workspace)
     assert not (workspace.round_dir(0) / "model.json").exists()

@@ -15,9 +15,10 @@ from tasks import progress
 from tasks.config_train import LossPredictionConfig, TrainConfig
 from tasks.errors import ConfigError, FrugalError
 from tasks.models import ceal_cnn, linear, resnet18
-from tasks.models.forward import log_probabilities
+from tasks.models.forward import predict
 from tasks.models.loss_prediction import LossPredicting, margin_loss
 from tasks.models.taps import Taps, tapped
+from tasks.task_type import class_scores
 from tasks.train import fit as fitting
 from tasks.train.examples import Examples
 from tasks.train.fit import check_batches, fit
@@ -133,7 +134,7 @@ def test_divergence_stops_with_epoch_and_learning_rate() -> None:
 
 
 def test_divergence_seen_only_in_validation_stops_too(monkeypatch) -> None:
-    monkeypatch.setattr(fitting, "nll", lambda scores, labels: math.nan)
+    monkeypatch.setattr(class_scores, "nll", lambda scores, labels: math.nan)
     with pytest.raises(FrugalError, match="diverged in epoch 1"):
         fit(LINEAR, examples(), examples(10), quick(), view(), 0)
 
@@ -225,8 +226,8 @@ def test_predicting_losses_is_learnt_and_recorded_beside_the_loss() -> None:
 def test_recorded_loss_is_the_cross_entropy_alone() -> None:
     still = quick(epochs=1, optimizer="sgd", lr=1e-30, loss_prediction={"weight": 7.0})
     model, [record] = fit(predicting, examples(), None, still, view(), 0)
-    scores = log_probabilities(model, examples().items, view())
-    assert record["loss"] == pytest.approx(fitting.nll(scores, examples().labels), rel=1e-5)
+    scores = predict(model, examples().items, view())
+    assert record["loss"] == pytest.approx(class_scores.nll(scores, examples().labels), rel=1e-5)
 
 
 def test_head_learns_at_the_rate_of_the_schedule() -> None:
@@ -257,7 +258,7 @@ def test_weight_and_margin_reach_the_sum() -> None:
     model = predicting()
     settings = quick(label_smoothing=0.1, loss_prediction={"weight": 3.0, "margin": 2.0})
     batch, labels = torch.rand(6, 1, 8, 8), torch.tensor([0, 1, 0, 0, 1, 1])
-    total, parts = objective(model, model, settings)(batch, labels, 0.0)
+    total, parts = objective(model, settings, view().task)(batch, labels, 0.0)
     logits, predicted = model.joint(batch, detach=False)
     each = nn.functional.cross_entropy(logits, labels, label_smoothing=0.1, reduction="none")
     expected = torch.stack([each.mean(), margin_loss(predicted, each, 2.0)])

@@ -13,12 +13,14 @@ from flows.record.tracking_run import epochs
 from tasks import files
 from tasks.errors import FrugalError
 from tasks.models import stored
-from tasks.models.forward import log_probabilities
-from tasks.rounds import Workspace
+from tasks.models.forward import predict
+from tasks.rounds import Workspace, load_config
 from tasks.seeds import torch_seed
+from tasks.task_type.class_scores import evaluate
 from tasks.train import round as stage
-from tasks.train import sets, trainings
-from tasks.train.evaluate import evaluate
+from tasks.train import trainings
+from tasks.train.examples import Examples
+from tasks.train.sets import Sets
 from tests.model_helpers import digits_workspace, train
 
 LINEAR = {"model": "linear", "epochs": 2}
@@ -34,6 +36,10 @@ def made(tmp_path: Path) -> Callable[..., Workspace]:
 
 def written(workspace: Workspace, name: str) -> Any:
     return files.read_json(workspace.round_dir(0) / f"{name}.json")
+
+
+def held_out(workspace: Workspace) -> Examples:
+    return stage._held_out(workspace, load_config(workspace).selecting)
 
 
 @pytest.fixture
@@ -52,16 +58,23 @@ def fits(monkeypatch) -> list[dict[str, Any]]:
     return calls
 
 
+def remeasure(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Have each look at the held-out set come to what ``change`` makes of it."""
+    measure = Sets.measure
+
+    def changed(self, ensemble):
+        measures, scores = measure(self, ensemble)
+        return change(measures), scores
+
+    monkeypatch.setattr(Sets, "measure", changed)
+
+
 @pytest.fixture
 def accuracies(monkeypatch) -> list[float]:
     """What the repeats' accuracies shall be on the held-out set, to be filled in."""
     values: list[float] = []
     calls = iter(range(100))
-
-    def scripted(*arguments):
-        return evaluate(*arguments) | {"accuracy": values[next(calls)]}
-
-    monkeypatch.setattr(sets, "evaluate", scripted)
+    remeasure(monkeypatch, lambda measures: measures | {"accuracy": values[next(calls)]})
     return values
 
 
@@ -90,8 +103,8 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_metrics_are_those_of_the_members_mean_probabilities(made) -> None:
     train(workspace := made(members=3))
     models, view, card = stored.read(workspace.round_dir(0), CPU)
-    test = stage._held_out(workspace)
-    each = [np.exp(log_probabilities(model, test.items, view).astype(np.float64)) for model in models]
+    test = held_out(workspace)
+    each = [np.exp(predict(model, test.items, view).astype(np.float64)) for model in models]
     expected = evaluate(np.log(sum(each) / 3), test.labels, card["classes"])
     metrics = written(workspace, "metrics")
     for name in MEASURES:
@@ -126,10 +139,10 @@ def test_history_names_the_member(made, fits) -> None:
 
 def test_usage_counts_every_member_and_repeat(made) -> None:
     usage = train(workspace := made(members=2, repeats=3, validation=0.3))
-    metrics, held_out = written(workspace, "metrics"), len(stage._held_out(workspace))
+    metrics, count = written(workspace, "metrics"), len(held_out(workspace))
     assert usage.record_epochs == metrics["train_items"] * 2 * 2 * 3
     # In training and validation; on the held-out set; and the kept members' on the validation items.
-    assert usage.forward_passes == 20 * 2 * 2 * 3 + held_out * 2 * 3 + metrics["validation_items"] * 2
+    assert usage.forward_passes == 20 * 2 * 2 * 3 + count * 2 * 3 + metrics["validation_items"] * 2
     assert metrics["epochs"] == 2
 
 
@@ -145,11 +158,11 @@ def test_epochs_are_the_mean_where_trainings_stop_early(made, fits) -> None:
 def test_metrics_are_the_repeats_means(made, monkeypatch) -> None:
     seen: list[dict[str, Any]] = []
 
-    def spy(*arguments):
-        seen.append(evaluate(*arguments))
-        return seen[-1]
+    def spy(measures):
+        seen.append(measures)
+        return measures
 
-    monkeypatch.setattr(sets, "evaluate", spy)
+    remeasure(monkeypatch, spy)
     train(workspace := made(repeats=3))
     metrics = written(workspace, "metrics")
     assert len(seen) == 3
@@ -166,11 +179,7 @@ def test_metrics_are_the_repeats_means(made, monkeypatch) -> None:
 
 
 def test_class_without_held_out_items_stays_without_a_mean(made, monkeypatch) -> None:
-    def scripted(*arguments):
-        measures = evaluate(*arguments)
-        return measures | {"per_class": measures["per_class"] | {"7": None}}
-
-    monkeypatch.setattr(sets, "evaluate", scripted)
+    remeasure(monkeypatch, lambda measures: measures | {"per_class": measures["per_class"] | {"7": None}})
     train(workspace := made(repeats=2))
     assert written(workspace, "metrics")["per_class"]["7"] is None
 
@@ -224,7 +233,7 @@ def test_member_whose_outputs_are_not_finite_is_refused(made, monkeypatch) -> No
     def broken(model, items, view):
         return np.full((len(items), 10), [np.log(0.1), np.nan][next(calls)], dtype=np.float32)
 
-    monkeypatch.setattr("tasks.train.members.log_probabilities", broken)
+    monkeypatch.setattr("tasks.train.members.predict", broken)
     workspace = made(members=2)
     with pytest.raises(FrugalError, match="not finite"):
         train(workspace)

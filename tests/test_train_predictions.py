@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 from tasks import files
 from tasks.datasets.store import load_items
 from tasks.models import stored
-from tasks.models.forward import log_probabilities
+from tasks.models.forward import predict
 from tasks.order import random_keys
 from tasks.rounds import Workspace
 from tasks.seeds import seed_sequence
-from tasks.train.predictions import SCHEMA, Prediction, stop_set, table
+from tasks.task_type import Classification
+from tasks.train.predictions import Prediction, stop_set, table
 from tests.model_helpers import digits_workspace, label, train
+
+SCHEMA = pa.schema(
+    {"id": pa.string(), "set": pa.string(), "label": pa.int64(), "confidence": pa.float32(), "entropy": pa.float32()}
+)
 
 
 def made(root: Path, stop: int = 0, **settings: Any) -> Workspace:
@@ -49,7 +54,7 @@ def test_rows_are_what_the_stored_model_says(tmp_path, members) -> None:
         rows, items = of(found, name), load_items(workspace, split)
         assert rows["id"] == sorted(rows["id"])
         chosen = items.array[items.rows(rows["id"])]
-        p = np.mean([np.exp(log_probabilities(model, chosen, view).astype(np.float64)) for model in models], axis=0)
+        p = np.mean([np.exp(predict(model, chosen, view).astype(np.float64)) for model in models], axis=0)
         assert rows["label"] == p.argmax(axis=1).tolist()
         assert rows["confidence"] == pytest.approx(p.max(axis=1), rel=1e-5)
         assert rows["entropy"] == pytest.approx(-(p * np.log(p)).sum(axis=1), rel=1e-5)
@@ -108,7 +113,7 @@ def test_kept_repeat_is_the_one_that_predicts(tmp_path) -> None:
     [model], view, _ = stored.read(workspace.round_dir(0), torch.device("cpu"))
     items = load_items(workspace, "test")
     rows = of(predictions(workspace), "held_out")
-    assert rows["confidence"] == pytest.approx(np.exp(log_probabilities(model, items.array, view)).max(axis=1))
+    assert rows["confidence"] == pytest.approx(np.exp(predict(model, items.array, view)).max(axis=1))
 
 
 IDS = [f"item/{number:03d}" for number in range(60)]
@@ -128,7 +133,7 @@ def test_stop_sets_of_other_seeds_differ() -> None:
 
 def test_certain_and_even_predictions_have_the_ends_of_the_entropy() -> None:
     scores = np.log(np.array([[1.0, 1e-320, 1e-320], [1 / 3, 1 / 3, 1 / 3]]))
-    rows = table([Prediction("stop", pa.array(["a", "b"]), scores)]).to_pydict()
+    rows = table([Prediction("stop", pa.array(["a", "b"]), scores)], Classification(("x", "y", "z"))).to_pydict()
     assert rows["entropy"] == pytest.approx([0.0, np.log(3)])
     assert np.copysign(1, rows["entropy"][0]) == 1
     assert rows["label"] == [0, 0]

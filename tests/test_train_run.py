@@ -115,7 +115,7 @@ def test_weights_that_are_not_finite_are_refused(labelled, monkeypatch) -> None:
     def broken(model, items, view):
         return np.full((len(items), 10), np.nan, dtype=np.float32)
 
-    monkeypatch.setattr("tasks.train.members.log_probabilities", broken)
+    monkeypatch.setattr("tasks.train.members.predict", broken)
     with pytest.raises(FrugalError, match="not finite; start a new loop with a lower train"):
         train(labelled)
     assert not (labelled.round_dir(0) / "model.json").exists()

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.nn import functional
 
 from tasks import files, registry, stages
 from tasks.errors import ConfigError, DataError
 from tasks.models import forward
 from tasks.rounds import Workspace
-from tasks.train import joint
 from tasks.train.replay import Replay, replay
 from tasks.train.start import Start
 from tests.model_helpers import digits_workspace, go_on, label, outputs, train
@@ -125,7 +125,7 @@ def test_epochs_of_the_plan_replace_the_configured_ones_in_the_schedule_too(made
 def counted(monkeypatch) -> dict[str, int]:
     """Items that are trained on, and looked at without training, from now on."""
     seen = {"trained": 0, "looked": 0}
-    loss, batches = joint.functional.cross_entropy, forward.log_probability_batches
+    loss, batches = functional.cross_entropy, forward.predict_batches
 
     def spy(logits, *arguments, **keywords):
         seen["trained"] += len(logits)
@@ -135,8 +135,8 @@ def counted(monkeypatch) -> dict[str, int]:
         seen["looked"] += len(rows)
         return batches(model, items, rows, *more)
 
-    monkeypatch.setattr(joint.functional, "cross_entropy", spy)
-    monkeypatch.setattr(forward, "log_probability_batches", look)
+    monkeypatch.setattr(functional, "cross_entropy", spy)
+    monkeypatch.setattr(forward, "predict_batches", look)
     return seen
 
 

@@ -12,6 +12,7 @@ from flows.record import git, versions
 from tasks import registry, stages
 from tasks.config import Config
 from tasks.rounds import Workspace
+from tasks.task_type import headline
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Summary:
     currency: str
     #: Used so far, all kinds of devices together.
     device_hours: float
-    #: Held-out metrics by name; `accuracy` is among them.
+    #: Held-out metrics by name; `accuracy`, or `r2`, is among them.
     metrics: Mapping[str, float]
     #: The round's plan and whatever else is worth comparing between rounds; any JSON values.
     params: Mapping[str, Any]
@@ -39,8 +40,9 @@ def subject(round_: int, summary: Summary) -> str:
     """The one line that names a round in `git log`."""
     own = round(summary.metrics.get("attempt_labels", summary.labels))
     bought = f" ({summary.labels} bought)" if own != summary.labels else ""
+    metric = headline.among(summary.metrics).name
     return (
-        f"round {round_:03d}: {own} labels{bought}, accuracy {summary.metrics['accuracy']:.4f}, "
+        f"round {round_:03d}: {own} labels{bought}, {metric} {summary.metrics[metric]:.4f}, "
         f"{summary.money:.2f} {summary.currency}"
     )
 

@@ -14,14 +14,17 @@ from tasks.errors import FrugalError, RecordError
 from tasks.history import Outcome, aborted, history
 from tasks.report import run as report
 from tasks.rounds import Workspace, decision
+from tasks.task_type import headline
 
-#: What MLflow draws over the labels bought, besides the sums of a Summary.
+#: What MLflow draws over the labels bought, besides the sums of a Summary; accuracy by its own name.
 _METRICS = (
     "accuracy",
     "target_accuracy",
     "validation_accuracy",
     "nll",
     "ece",
+    "rmse",
+    "mae",
     "money_labels",
     "money_compute",
     "record_epochs",
@@ -52,8 +55,8 @@ def _missing_in_mlflow(workspace: Workspace, finished: list[int]) -> bool:
         return False
 
 
-def headline(workspace: Workspace, config: Config, round_: int) -> str:
-    """One line on a trained round: its labels, accuracy and money so far."""
+def one_line(workspace: Workspace, config: Config, round_: int) -> str:
+    """One line on a trained round: its labels, accuracy (or R²) and money so far."""
     (outcome,) = [outcome for outcome in history(workspace) if outcome.round == round_]
     return subject(round_, _summary(workspace, config, outcome))
 
@@ -143,7 +146,7 @@ def _summary(workspace: Workspace, config: Config, outcome: Outcome) -> Summary:
         money=outcome.money,
         currency=config.prices.currency,
         device_hours=outcome.device_hours,
-        metrics=_metrics(outcome),
+        metrics=headline.of(config.task).shown(_metrics(outcome)),
         params=files.read_json(folder / "plan.json"),
         history=_history(workspace, outcome.round),
         tags=_tags(workspace, outcome),
@@ -156,7 +159,7 @@ def _metrics(outcome: Outcome) -> dict[str, float]:
     values |= {f"policy/{name}": value for name, value in asdict(outcome.measured).items()}
     values |= {f"bill/{name}": value for name, value in asdict(outcome.bill).items()}
     if (target := outcome.target) is not None:
-        values |= {"target_nll": target.nll}
+        values |= {"target_nll": target.nll, "target_rmse": target.rmse}
         values |= {f"agreement/{name}": value for name, value in asdict(target.proxy).items()}
         values |= {f"ceiling/{name}": value for name, value in asdict(target.ceiling).items()}
     return {name: value for name, value in values.items() if value is not None}

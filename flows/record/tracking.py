@@ -97,7 +97,7 @@ def record_round(
     gallery: Path | None = None,
     flow_run_id: str | None = None,
 ) -> None:
-    """Write a round's run, or complete it; ``gallery`` is a PNG of the images selected.
+    """Write a round's run, or complete it; ``gallery`` is a PNG of the items selected.
 
     Raises:
         RecordError: MLflow refuses or is away; the next call goes on from there.

@@ -9,7 +9,7 @@ from tasks.errors import ConfigError
 from tasks.rounds import Workspace
 
 #: What all arms must have in common: else a difference between them may come from the budget.
-_BUDGET = ("seed", "device", "dataset", "loop", "label", "prices")
+_BUDGET = ("seed", "device", "task", "dataset", "loop", "label", "prices")
 #: What makes no other arm.
 _BESIDE = ("name", "record")
 

@@ -11,6 +11,8 @@ from tasks.compare.arms import changes
 from tasks.config import Config
 from tasks.errors import ConfigError, WorkspaceError
 from tasks.rounds import Workspace, begin
+from tasks.task_type import headline
+from tasks.task_type.headline import Headline
 
 #: The arms and the number of seeds; what makes a folder a comparison.
 FILE = "comparison.json"
@@ -43,6 +45,11 @@ class Comparison:
     def first(self) -> Config:
         """The first arm's configuration, which says what all arms have in common."""
         return next(iter(self.arms.values()))
+
+    @property
+    def headline(self) -> Headline:
+        """The metric by which the arms are compared."""
+        return headline.of(self.first.task)
 
     @property
     def seeds(self) -> range:

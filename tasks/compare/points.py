@@ -13,7 +13,8 @@ from tasks.rounds import Workspace
 class Point:
     """One trained round of one loop; sums run from round 000 to this one.
 
-    Where a proxy selects, the money is for the target too, so it is the target that is judged.
+    Where a proxy selects, the money is for the target too, so it is the target that is judged. What is called accuracy
+    is the headline metric of the task type (tasks/task_type/headline.py).
     """
 
     arm: str
@@ -23,7 +24,8 @@ class Point:
     labels: int
     accuracy: float
     nll: float
-    ece: float
+    #: None of a regression.
+    ece: float | None
     items_scored: int
     record_epochs: int
     #: Seconds of all device kinds.
@@ -33,6 +35,9 @@ class Point:
     money: float
     money_labels: float
     money_compute: float
+    #: None of a classification.
+    rmse: float | None = None
+    mae: float | None = None
 
 
 def points(comparison: Comparison) -> list[Point]:
@@ -71,4 +76,6 @@ def _of_loop(workspace: Workspace, arm: str, seed: int, proxied: bool) -> Iterat
             money=outcome.money,
             money_labels=outcome.money_labels,
             money_compute=outcome.money_compute,
+            rmse=judged.rmse,
+            mae=judged.mae,
         )

@@ -37,15 +37,15 @@ def write(comparison: Comparison) -> Results:
     """
     found, root = points(comparison), comparison.root
     rows = summary.per_round(found)
-    pictures = {over: root / f"accuracy-{over.replace('_', '-')}.png" for over in figures.AXES}
+    metric = comparison.headline
+    pictures = {over: root / f"{metric.name}-{over.replace('_', '-')}.png" for over in figures.AXES}
     results = Results(rows, summary.finals(found), root / "table.csv", root / "runs.csv", list(pictures.values()))
-    table, runs = to_csv(Row, rows), to_csv(Point, found)
+    table, runs = to_csv(Row, rows, metric), to_csv(Point, found, metric)
     if not (_holds(results.table, table) and _holds(results.runs, runs) and all(map(Path.exists, results.pictures))):
         title = f"{comparison.name}: means of {results.finals[0].n} seeds and 95 % intervals"
         for over, path in pictures.items():
-            files.write_bytes(
-                path, figures.curves(rows, over, title, comparison.first.prices.currency if over == "money" else "")
-            )
+            unit = comparison.first.prices.currency if over == "money" else ""
+            files.write_bytes(path, figures.curves(rows, over, title, unit, metric))
         files.write_bytes(results.runs, runs)
         files.write_bytes(results.table, table)
     return results

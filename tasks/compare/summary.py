@@ -12,7 +12,10 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Row:
-    """One arm at one round: means over seeds, and half-widths of 95 % intervals (null for one seed)."""
+    """One arm at one round: means over seeds, and half-widths of 95 % intervals (null for one seed).
+
+    What is called accuracy is the headline metric of the task type (tasks/task_type/headline.py).
+    """
 
     arm: str
     round: int

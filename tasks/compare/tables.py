@@ -3,19 +3,25 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import astuple, fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
+
+from tasks.task_type.headline import ACCURACY, Headline
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-def to_csv(kind: type["DataclassInstance"], rows: Sequence["DataclassInstance"]) -> bytes:
-    """A header with the names of the fields, then one line a row; UTF-8, nothing for null, six digits at most."""
+def to_csv(kind: type["DataclassInstance"], rows: Sequence["DataclassInstance"], of: Headline = ACCURACY) -> bytes:
+    """A header with the names of the fields, then one line a row; UTF-8, nothing for null, six digits at most.
+
+    Args:
+        of: by which the fields are named, and those left out that there are none of.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(field.name for field in fields(kind))
-    writer.writerows([_text(value) for value in astuple(row)] for row in rows)
+    writer.writerow(of.shown({field.name: None for field in fields(kind)}))
+    writer.writerows([_text(value) for value in of.shown(asdict(row)).values()] for row in rows)
     return text.getvalue().encode()
 
 

@@ -15,6 +15,10 @@ from tasks.rounds import Workspace, stored_config
 _TRAIN_FREE = {"epochs", "lr", "momentum", "weight_decay", "schedule", "step_at", "step_factor", "label_smoothing"}
 _TRAIN_COUNTED = {"validation", "patience", "members", "repeats"}
 _DATASET_FREE = {"root", "pool", "test", "limit"}
+#: Keys that former releases did not have, and what stands for nothing behind them.
+_NOTHING = {"loss_prediction": None, "text": ["text"], "features": None, "header": None, "bounds": None}
+#: Of one prediction, where nothing is scored.
+_PLAIN = {"classification": "entropy", "regression": "total_std"}
 #: Batches of a training by which a record-epoch is timed.
 _BATCHES = 8
 #: Settings of former measurements of which the rates are kept.
@@ -75,26 +79,30 @@ def settings(config: Config, pool: int) -> dict[str, Any]:
     device = _device(config)
     found = {
         "device": device,
-        "dataset": config.dataset.model_dump(mode="json", exclude=_DATASET_FREE),
+        "dataset": _without(_NOTHING, config.dataset.model_dump(mode="json", exclude=_DATASET_FREE)),
         "train": _trained(config.selecting),
         "train_items": train_items(config, config.selecting),
         "pool": pool,
         "infer": scoring(config),
         "machine": machine(device),
-    }
+    } | _without({"task": "classification"}, {"task": config.task})
     if config.proxy is None:
         return found
     target = {
         "train": _trained(config.train),
         "train_items": train_items(config, config.train),
     }
-    return found | {"image_size": config.proxy.data.image_size, "target": target}
+    return found | {**config.proxy.data.model_dump(mode="json"), "target": target}
 
 
 def _trained(settings: TrainConfig) -> dict[str, Any]:
-    found = settings.model_dump(mode="json", exclude=_TRAIN_FREE | _TRAIN_COUNTED)
-    # What a former release measured without that key still holds where there is nothing behind it.
-    return {key: value for key, value in found.items() if (key, value) != ("loss_prediction", None)}
+    others = set(registry.SETTINGS.values()) - {registry.SETTINGS.get(settings.model)}
+    return _without(_NOTHING, settings.model_dump(mode="json", exclude=_TRAIN_FREE | _TRAIN_COUNTED | others))
+
+
+def _without(nothing: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """What a former release measured without these keys still holds where there is nothing behind them."""
+    return {key: value for key, value in found.items() if key not in nothing or value != nothing[key]}
 
 
 def scoring(config: Config) -> dict[str, Any]:
@@ -102,7 +110,7 @@ def scoring(config: Config) -> dict[str, Any]:
     infer = config.infer
     scored = config.select.strategy not in registry.BLIND
     return {
-        "acquisition": infer.acquisition if scored else "entropy",
+        "acquisition": infer.acquisition if scored else _PLAIN[config.task],
         "batch_size": infer.batch_size,
         "passes": infer.passes if scored else 1,
         "members": config.selecting.members if scored else 1,

@@ -6,6 +6,7 @@ from typing import Any
 from tasks.config import DatasetConfig
 from tasks.datasets import _torchvision
 from tasks.datasets.source import Source, Split
+from tasks.task_type import Classification
 
 
 def load(config: DatasetConfig, places: list[Path], title: str, folder: str, archive: str) -> Source:
@@ -27,7 +28,9 @@ def load(config: DatasetConfig, places: list[Path], title: str, folder: str, arc
         return [kind(place, train=train, download=download) for train in (True, False)]
 
     train, test = _torchvision.find(config, places, _torchvision.Published(folder, (archive,), both))
-    return Source(tuple(train.classes), (3, 32, 32), _split(config, "train", train), _split(config, "test", test))
+    return Source(
+        Classification(tuple(train.classes)), (3, 32, 32), _split(config, "train", train), _split(config, "test", test)
+    )
 
 
 def _split(config: DatasetConfig, part: str, dataset: Any) -> Split:

@@ -7,6 +7,7 @@ from tasks.config import DatasetConfig
 from tasks.datasets import _torchvision
 from tasks.datasets.source import Source, Split
 from tasks.errors import DataError
+from tasks.task_type import Classification
 
 _PARTS = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
 
@@ -32,7 +33,7 @@ def load(config: DatasetConfig, places: list[Path], title: str, classes: tuple[s
     marker = f"{title}/raw/{_PARTS[0]}-ubyte"
     train, test = _torchvision.find(config, places, _torchvision.Published(marker, archives, both))
     shape = (1, *train.data.shape[1:])
-    return Source(classes, shape, _split(config, "train", train), _split(config, "test", test))
+    return Source(Classification(tuple(classes)), shape, _split(config, "train", train), _split(config, "test", test))
 
 
 def _split(config: DatasetConfig, part: str, dataset: Any) -> Split:

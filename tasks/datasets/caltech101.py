@@ -10,6 +10,7 @@ from tasks.config import DatasetConfig
 from tasks.datasets import _torchvision, decode
 from tasks.datasets.holdout import stratified
 from tasks.datasets.source import Source, Split
+from tasks.task_type import Classification
 
 _HELD_OUT = 0.3
 _IMAGES = "caltech101/101_ObjectCategories"
@@ -32,8 +33,8 @@ def load(config: DatasetConfig, places: list[Path]) -> Source:
     ]
     pool, test = stratified(ids, labels, round(_HELD_OUT * len(ids)))
     shape = (config.channels, config.image_size, config.image_size)
-    parts = [_split(config, Path(dataset.root), ids, names, labels, positions) for positions in (pool, test)]
-    return Source(tuple(dataset.categories), shape, *parts)
+    kept, held_out = [_split(config, Path(dataset.root), ids, names, labels, positions) for positions in (pool, test)]
+    return Source(Classification(tuple(dataset.categories)), shape, kept, held_out)
 
 
 def _open(datasets: Any, place: Path, download: bool) -> Any:

@@ -1,120 +1,138 @@
-"""CSV and Parquet files as columns of text, with every fault named by its row."""
+"""CSV, JSON-lines and Parquet files as columns, with every fault named by its row."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from tasks.datasets import _csv, _jsonl, _parquet
 from tasks.errors import DataError
+
+#: Of the names of files that can be read.
+ENDINGS = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The wanted columns of a file, as text."""
+    """The wanted columns of a file, or of some of its rows."""
 
     file: Path
-    #: None where the file holds null.
-    values: dict[str, list[str | None]]
-    #: Of a text file: the line on which each row ends.
-    lines: list[int] | None
+    #: The names of all columns of the file.
+    header: tuple[str, ...]
+    #: As the file has them: large_string in CSV and JSON, of any type in Parquet; null where it holds null.
+    stored: dict[str, pa.Array]
+    #: Of a text file: the line on which each of its rows ends.
+    lines: Sequence[int] | None
+    #: Of the rows in the file, int64, if some of them are not here.
+    positions: npt.NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.stored.values()))) if self.stored else 0
+
+    @cached_property
+    def values(self) -> dict[str, list[str | None]]:
+        """All columns as Python's strings."""
+        return {name: self.text(name).to_pylist() for name in self.stored}
+
+    def text(self, name: str) -> pa.Array:
+        """A column as large_string.
+
+        Raises:
+            DataError: it is of a type, or holds a value, that is no text.
+        """
+        column = self.stored[name]
+        try:
+            if pa.types.is_floating(column.type):
+                # pandas stores whole numbers with gaps as floats; class 1 must not become 1.0.
+                column = pc.cast(pc.if_else(pc.is_nan(column), None, column), pa.int64())
+            column = pc.cast(column, pa.large_string())
+            column.validate(full=True)
+        except pa.ArrowException as error:
+            reason = _undecodable(self.stored[name]) or str(error).splitlines()[0]
+            raise DataError(
+                f"{self.file}: column {name!r} cannot be read as text ({reason}); store it as strings"
+            ) from None
+        return column
 
     def where(self, row: int) -> str:
         """How messages name the row at position ``row``: rows of data count from 1."""
-        line = f" (line {self.lines[row]})" if self.lines else ""
-        return f"{self.file}: row {row + 1}{line}"
+        place = row if self.positions is None else int(self.positions[row])
+        line = f" (line {self.lines[place]})" if self.lines else ""
+        return f"{self.file}: row {place + 1}{line}"
+
+    def require(self, name: str, mend: str = "") -> None:
+        """Refuse a file that lacks a column.
+
+        Raises:
+            DataError: it does; ``mend`` ends the message.
+        """
+        if name not in self.header:
+            shown = ", ".join(repr(known) for known in self.header)
+            raise DataError(f"{self.file}: no column {name!r}; it has {shown}{mend}")
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "Columns":
+        """Some of the rows, in this order."""
+        places = pa.array(rows)
+        taken = {name: column.take(places) for name, column in self.stored.items()}
+        positions = rows if self.positions is None else self.positions[rows]
+        return Columns(self.file, self.header, taken, self.lines, positions)
 
 
-def read(file: Path, required: Sequence[str], optional: Sequence[str]) -> Columns:
-    """Read a .csv or .parquet file; other columns than those named are passed over.
+def read(
+    file: Path, required: Sequence[str], optional: Sequence[str] | None, header: Sequence[str] | None = None
+) -> Columns:
+    """Read a file whose ending is one of ``ENDINGS``.
+
+    Args:
+        file: which.
+        required: columns that it must have.
+        optional: others that are read if they are there; None: all.
+        header: the names of the columns, if it is a CSV file that has no line with them.
 
     Raises:
         DataError: the file is missing, damaged, not UTF-8, ragged, or lacks a required column.
     """
     if not file.is_file():
         raise DataError(f"{file}: no such file; correct dataset.pool, dataset.test or dataset.root")
-    wanted = [*required, *optional]
-    if file.suffix.lower() == ".csv":
-        return _read_csv(file, required, wanted)
-    if file.suffix.lower() == ".parquet":
-        return _read_parquet(file, required, wanted)
-    raise DataError(f"{file}: a manifest is a .csv or a .parquet file")
-
-
-def _check_header(file: Path, header: Sequence[str], required: Sequence[str], wanted: Sequence[str]) -> None:
-    shown = ", ".join(repr(name) for name in header)
-    for name in wanted:
-        if header.count(name) > 1:
+    wanted = None if optional is None else {*required, *optional}
+    found = Columns(file, *_read(file, wanted, header))
+    for name in found.stored:
+        if found.header.count(name) > 1:
             raise DataError(f"{file}: column {name!r} stands twice; keep one")
     for name in required:
-        if name not in header:
-            raise DataError(f"{file}: no column {name!r}; it has {shown}")
+        found.require(name)
+    return found
 
 
-def _read_csv(file: Path, required: Sequence[str], wanted: Sequence[str]) -> Columns:
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{file}: row {line - 1} (line {line}): not UTF-8; save the file as UTF-8") from None
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    try:
-        header = next(reader, None)
-        if header is None:
-            raise DataError(f"{file}: empty; its first line must name the columns")
-        _check_header(file, header, required, wanted)
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise DataError(
-                    f"{file}: row {len(rows) + 1} (line {reader.line_num}): {len(row)} fields where the header has "
-                    f"{len(header)}; the row is cut short or a comma is not quoted"
-                )
-            rows.append(row)
-            lines.append(reader.line_num)
-    except csv.Error as error:
-        raise DataError(
-            f"{file}: row {len(rows) + 1} (line {reader.line_num}): not valid CSV ({error}); correct it"
-        ) from None
-    values = {name: [row[header.index(name)] for row in rows] for name in wanted if name in header}
-    return Columns(file, {name: list(column) for name, column in values.items()}, lines)
+def _read(
+    file: Path, wanted: set[str] | None, header: Sequence[str] | None
+) -> tuple[tuple[str, ...], dict[str, pa.Array], Sequence[int] | None]:
+    name = file.name.lower().removesuffix(".gz")
+    names: list[str]
+    lines: Sequence[int] | None
+    if name.endswith(".csv"):
+        names, stored, lines = _csv.read(file, wanted, header)
+    elif name.endswith(".jsonl"):
+        names, stored, lines = _jsonl.read(file, wanted)
+    elif file.suffix.lower() == ".parquet":
+        names, stored, lines = _parquet.read(file, wanted)
+    else:
+        raise DataError(f"{file}: the name of a table ends in one of {', '.join(ENDINGS)}")
+    return tuple(names), stored, lines
 
 
-def _read_parquet(file: Path, required: Sequence[str], wanted: Sequence[str]) -> Columns:
-    try:
-        # Opened by hand: a stream cannot be taken for a folder of partitions.
-        with file.open("rb") as stream:
-            parquet = pq.ParquetFile(stream)
-            header = parquet.schema_arrow.names
-            _check_header(file, header, required, wanted)
-            table = parquet.read(columns=[name for name in wanted if name in header])
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{file}: not a readable Parquet file ({reason}); write it anew") from None
-    values = {name: _text(file, name, table[name].combine_chunks()) for name in table.column_names}
-    return Columns(file, values, None)
-
-
-def _text(file: Path, name: str, column: pa.Array) -> list[str | None]:
-    try:
-        if pa.types.is_floating(column.type):
-            # pandas stores whole numbers with gaps as floats; class 1 must not become 1.0.
-            column = pc.cast(pc.if_else(pc.is_nan(column), None, column), pa.int64())
-        column = pc.cast(column, pa.string())
-        column.validate(full=True)
-    except pa.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{file}: column {name!r} cannot be read as text ({reason}); store it as strings") from None
-    values: list[str | None] = column.to_pylist()
-    return values
+def _undecodable(column: pa.Array) -> str | None:
+    """Which row of a column is at fault, if it is one of texts or bytes."""
+    if column.type not in (pa.large_string(), pa.large_binary()):
+        return None
+    for row, value in enumerate(column.cast(pa.large_binary()).to_pylist()):
+        try:
+            (value or b"").decode()
+        except UnicodeDecodeError:
+            return f"row {row + 1} is not UTF-8"
+    return None

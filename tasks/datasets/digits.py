@@ -8,6 +8,7 @@ import numpy.typing as npt
 from tasks.config import DatasetConfig
 from tasks.datasets.holdout import stratified
 from tasks.datasets.source import Source, Split
+from tasks.task_type import Classification
 
 _HELD_OUT = 500
 
@@ -23,7 +24,7 @@ def load(config: DatasetConfig, places: list[Path]) -> Source:
     ids = [f"digits/{number:04d}" for number in range(len(labels))]
     pool, test = stratified(ids, labels, _HELD_OUT)
     return Source(
-        classes=tuple(str(digit) for digit in range(10)),
+        task=Classification(tuple(str(digit) for digit in range(10))),
         shape=(1, 8, 8),
         pool=_split(ids, images[pool], labels[pool], pool),
         test=_split(ids, images[test], labels[test], test),

@@ -21,9 +21,10 @@ _GAP, _SIDE = 2, 32
 def images(workspace: Workspace, ids: pa.ChunkedArray | Sequence[str]) -> Iterator[npt.NDArray[np.uint8]] | None:
     """Items of the pool as images, one by one, uint8 (height, width, 1 or 3), or None if they are no images."""
     items = load_items(workspace, "pool")
-    if items.array.ndim != 4 or items.array.shape[1] not in (1, 3):
+    array = items.array
+    if not isinstance(array, np.ndarray) or array.ndim != 4 or array.shape[1] not in (1, 3):
         return None
-    return (items.array[row].transpose(1, 2, 0) for row in items.rows(ids))
+    return (array[row].transpose(1, 2, 0) for row in items.rows(ids))
 
 
 def gallery(workspace: Workspace, round_: int) -> bytes | None:

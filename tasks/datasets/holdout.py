@@ -19,7 +19,7 @@ def stratified(
         labels: int64 (n,), the class of each item.
         held_out: size of the held-out set.
     """
-    ranks = np.array([hashlib.sha256(id_.encode()).hexdigest() for id_ in ids])
+    ranks = _ranks(ids)
     counts = np.bincount(labels)
     takes = _largest_remainders(counts, held_out)
     chosen = [
@@ -28,6 +28,16 @@ def stratified(
     ]
     test = np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))
     return np.setdiff1d(np.arange(len(ids), dtype=np.int64), test), test
+
+
+def plain(ids: Sequence[str], held_out: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Like ``stratified``, where there are no classes: the items whose ids have the smallest SHA-256 are held out."""
+    order = np.argsort(_ranks(ids), kind="stable").astype(np.int64)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def _ranks(ids: Sequence[str]) -> npt.NDArray[np.str_]:
+    return np.array([hashlib.sha256(id_.encode()).hexdigest() for id_ in ids], np.str_)
 
 
 def _largest_remainders(counts: npt.NDArray[np.int64], total: int) -> npt.NDArray[np.int64]:

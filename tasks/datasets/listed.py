@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from tasks.config import DatasetConfig
 from tasks.datasets import decode
-from tasks.datasets.source import UNKNOWN, Source, Split
+from tasks.datasets.source import Source, Split
 from tasks.errors import DataError
+from tasks.task_type.classification import UNKNOWN, Classification
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def source(config: DatasetConfig, pool: Listed, test: Listed) -> Source:
         if name is None:
             raise DataError(f"{test.where(row)}: no label; every held-out item needs one")
     shape = (config.channels, config.image_size, config.image_size)
-    return Source(classes, shape, _split(config, pool, classes), _split(config, test, classes))
+    return Source(Classification(tuple(classes)), shape, _split(config, pool, classes), _split(config, test, classes))
 
 
 def _check_classes(declared: Mapping[str, str], classes: Sequence[str], origin: str) -> None:

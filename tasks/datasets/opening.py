@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import registry
-from tasks.config import DatasetConfig
-from tasks.datasets.source import UNKNOWN, Source, Split
-from tasks.errors import DataError
+from tasks.config import Config, DatasetConfig
+from tasks.datasets.source import Source, Split
+from tasks.errors import ConfigError, DataError
 from tasks.rounds import Workspace
+from tasks.task_type import Classification
 
 
 def places(workspace: Workspace, config: DatasetConfig) -> list[Path]:
@@ -40,24 +41,45 @@ def _expanded(folder: str, key: str) -> Path:
         raise DataError(f"{key}: {folder} names the home of an unknown user; write the whole path") from None
 
 
-def open_source(workspace: Workspace, config: DatasetConfig) -> Source:
+def open_source(workspace: Workspace, config: Config) -> Source:
     """Load a data set, cut its pool to dataset.limit, and check what every data set owes.
 
     Raises:
+        ConfigError: its labels are not what config.task says.
         DataError: it is missing or damaged, too small, or two items share an id.
     """
-    source: Source = registry.resolve(registry.DATASETS, config.name)(config, places(workspace, config))
-    if config.limit is not None:
-        source = replace(source, pool=_limited(source.pool, config.limit))
-    _check_classes(source, config)
-    _check_spaces(source, config)
+    data = config.dataset
+    source = _loaded(config, places(workspace, data))
+    if data.limit is not None:
+        source = replace(source, pool=_limited(source.pool, data.limit))
+    _check_task(source, config)
+    _check_spaces(source, data)
     if not source.pool.ids or not source.test.ids:
         empty = "held-out set" if source.pool.ids else "pool"
-        raise DataError(f"{config.name}: no items in the {empty}; correct dataset.root, dataset.pool or dataset.test")
-    _check_ids(source, config)
-    if (source.test.labels == UNKNOWN).any():
-        raise DataError(f"{config.name}: held-out items without a label; every one needs one")
+        raise DataError(f"{data.name}: no items in the {empty}; correct dataset.root, dataset.pool or dataset.test")
+    _check_ids(source, data)
+    if not source.task.known(source.test.labels).all():
+        raise DataError(f"{data.name}: held-out items without a label; every one needs one")
     return source
+
+
+def _loaded(config: Config, folders: list[Path]) -> Source:
+    load = registry.resolve(registry.DATASETS, config.dataset.name)
+    if config.dataset.name in registry.OF_EITHER_TASK:
+        either: Source = load(config.dataset, folders, config.task)
+        return either
+    source: Source = load(config.dataset, folders)
+    return source
+
+
+def _check_task(source: Source, config: Config) -> None:
+    if source.task.name != config.task:
+        raise ConfigError(
+            f"task: {config.task} is not what {config.dataset.name} is for; set task={source.task.name}, or choose "
+            "another dataset"
+        )
+    if isinstance(source.task, Classification):
+        _check_classes(source.task.classes, config.dataset)
 
 
 def _limited(split: Split, limit: int) -> Split:
@@ -72,22 +94,24 @@ def _limited(split: Split, limit: int) -> Split:
         uris=[split.uris[row] for row in kept],
         labels=split.labels[kept],
         read=lambda rows: split.read(kept[rows]),
+        fields=None if split.fields is None else [split.fields[row] for row in kept],
     )
 
 
-def _check_classes(source: Source, config: DatasetConfig) -> None:
-    if config.classes is not None and source.classes != config.classes:
-        raise DataError(f"dataset.classes: {config.name} brings its own ({', '.join(source.classes)}); remove the key")
-    if len(set(source.classes)) < len(source.classes):
-        raise DataError(f"dataset.classes: a class stands twice in {', '.join(source.classes)}")
-    if len(source.classes) < 2:
-        named = ", ".join(source.classes) or "none"
+def _check_classes(classes: tuple[str, ...], config: DatasetConfig) -> None:
+    if config.classes is not None and classes != config.classes:
+        raise DataError(f"dataset.classes: {config.name} brings its own ({', '.join(classes)}); remove the key")
+    if len(set(classes)) < len(classes):
+        raise DataError(f"dataset.classes: a class stands twice in {', '.join(classes)}")
+    if len(classes) < 2:
+        named = ", ".join(classes) or "none"
         raise DataError(f"{config.name}: needs two classes or more, found {named}; name them with dataset.classes")
 
 
 def _check_spaces(source: Source, config: DatasetConfig) -> None:
     # People's answers are read without the white space around them.
-    for kind, texts in (("class", source.classes), ("id", source.pool.ids), ("id", source.test.ids)):
+    classes = source.task.classes if isinstance(source.task, Classification) else ()
+    for kind, texts in (("class", classes), ("id", source.pool.ids), ("id", source.test.ids)):
         for text in texts:
             if text != text.strip():
                 raise DataError(

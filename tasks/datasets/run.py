@@ -9,27 +9,26 @@ import numpy as np
 import pyarrow as pa
 
 from tasks import files
-from tasks.config import DatasetConfig
+from tasks.config import Config
 from tasks.cost import ledger
-from tasks.datasets import arrays
-from tasks.datasets.arrays import Decoded
+from tasks.datasets import kept
 from tasks.datasets.opening import open_source
 from tasks.datasets.scratch import scratch
-from tasks.datasets.source import UNKNOWN, Source
+from tasks.datasets.source import Decoded, Source, Split
 from tasks.datasets.store import SplitName, array_path, by_id
-from tasks.datasets.tables import LABELED, SCORES, UNLABELED
+from tasks.datasets.tables import UNLABELED, labeled, scores
 from tasks.errors import DataError
 from tasks.rounds import Workspace
 
 _SPLITS: tuple[SplitName, ...] = ("pool", "test")
 
 
-def run(workspace: Workspace, config: DatasetConfig, accept: Callable[[Source], None] | None = None) -> None:
+def run(workspace: Workspace, config: Config, accept: Callable[[Source], None] | None = None) -> None:
     """Write data/pool, all of it or nothing, and keep the decoded arrays in data/raw.
 
     Args:
         workspace: where to; the caller holds it.
-        config: which data set.
+        config: which data set, and what its labels are.
         accept: called with the opened data set before anything is decoded; raises to refuse it.
 
     Raises:
@@ -49,7 +48,8 @@ def run(workspace: Workspace, config: DatasetConfig, accept: Callable[[Source], 
         digest = _write_files(folder, config, source, decoded)
         _check_unchanged(workspace, folder)
         for split in _SPLITS:
-            (building / f"{split}.npy").replace(array_path(workspace, split, digest))
+            path = array_path(workspace, split, digest, source.kind)
+            (building / f"{split}{path.suffix}").replace(path)
         _install(folder, workspace.pool)
 
 
@@ -73,36 +73,38 @@ def _decode(building: Path, split: SplitName, source: Source) -> Decoded:
     items = source.pool if split == "pool" else source.test
     order = by_id(pa.array(items.ids, pa.string()))
     seen: list[Decoded] = []
-    target = building / f"{split}.npy"
-    files.write_atomic(target, lambda temporary: seen.append(arrays.write(temporary, items, source.shape, order)))
+    target = building / f"{split}{kept.SUFFIXES[source.kind]}"
+    files.write_atomic(
+        target, lambda temporary: seen.append(kept.write(temporary, source.kind, items, source.shape, order))
+    )
     return seen[0]
 
 
-def _write_files(folder: Path, config: DatasetConfig, source: Source, decoded: dict[SplitName, Decoded]) -> str:
-    pool, test, known = source.pool, source.test, np.flatnonzero(source.pool.labels != UNKNOWN)
+def _write_files(folder: Path, config: Config, source: Source, decoded: dict[SplitName, Decoded]) -> str:
+    pool, test, task = source.pool, source.test, source.task
+    known = np.flatnonzero(task.known(pool.labels))
     ids = pa.array(pool.ids, pa.string())
-    manifest = pa.table({"id": ids, "uri": pool.uris, "sha256": decoded["pool"].sha256})
-    held_out = pa.table(
-        {"id": test.ids, "uri": test.uris, "sha256": decoded["test"].sha256, "label": pa.array(test.labels, pa.int64())}
-    )
+    manifest = _listed(pool, decoded["pool"])
+    held_out = _listed(test, decoded["test"]).append_column("label", pa.array(test.labels, task.label_type))
     tables = {
         "manifest.parquet": manifest,
         "test.parquet": held_out,
-        "oracle.parquet": pa.table({"id": ids.take(known), "label": pa.array(pool.labels[known], pa.int64())}),
-        "start/labeled.parquet": LABELED.empty_table(),
+        "oracle.parquet": pa.table({"id": ids.take(known), "label": pa.array(pool.labels[known], task.label_type)}),
+        "start/labeled.parquet": labeled(task).empty_table(),
         "start/unlabeled.parquet": pa.table({"id": ids}, UNLABELED),
-        "start/scores.parquet": SCORES.empty_table(),
+        "start/scores.parquet": scores(task).empty_table(),
     }
     for name, table in tables.items():
         files.write_table(folder / name, table)
-    mean, std = decoded["pool"].moments()
     info = {
-        "dataset": config.name,
-        "classes": list(source.classes),
+        "dataset": config.dataset.name,
+        **task.described(),
+        # Pools of an earlier release do not speak of it.
+        **({} if source.kind == "images" else {"kind": source.kind}),
         "shape": list(source.shape),
-        "dtype": "uint8",
-        "mean": mean,
-        "std": std,
+        "dtype": np.dtype(kept.DTYPES[source.kind]).name if source.kind in kept.DTYPES else "text",
+        "mean": decoded["pool"].mean,
+        "std": decoded["pool"].std,
         "items": len(pool.ids),
         "held_out": len(test.ids),
         "known_labels": len(known),
@@ -112,9 +114,16 @@ def _write_files(folder: Path, config: DatasetConfig, source: Source, decoded: d
     return str(info["digest"])
 
 
+def _listed(split: Split, decoded: Decoded) -> pa.Table:
+    """Which items there are, and what people see of them if that is not in the items themselves."""
+    columns = {"id": pa.array(split.ids, pa.string()), "uri": split.uris, "sha256": decoded.sha256}
+    return pa.table(columns if split.fields is None else columns | {"fields": split.fields})
+
+
 def _digest(source: Source, tables: tuple[pa.Table, ...]) -> str:
     # Over the content and not the Parquet files, whose bytes change with the version of the writer.
-    running = hashlib.sha256(json.dumps([source.classes, source.shape]).encode())
+    described = source.task.described()
+    running = hashlib.sha256(json.dumps([described.get("classes", described), source.shape]).encode())
     for table in tables:
         for batch in table.to_batches(max_chunksize=4096):
             running.update(json.dumps(list(batch.to_pydict().values())).encode())

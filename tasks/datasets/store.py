@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import files
-from tasks.datasets import arrays
+from tasks.datasets import kept
 from tasks.datasets.opening import open_source
 from tasks.datasets.scratch import scratch
+from tasks.datasets.source import Decoded, Kind
 from tasks.errors import DataError
 from tasks.rounds import Workspace, load_config
+from tasks.task_type import TaskType, from_description
 
 SplitName = Literal["pool", "test"]
 
@@ -27,11 +29,11 @@ class PoolInfo:
     """What pool.json says."""
 
     dataset: str
-    classes: tuple[str, ...]
-    #: Of one item: (channels, height, width).
+    task: TaskType
+    #: Of one item as it is kept: (channels, height, width) of images, (columns,) of numbers, () of texts.
     shape: tuple[int, ...]
     dtype: str
-    #: One number a channel, on the scale 0..1.
+    #: One number a channel of images, on the scale 0..1, or a column of numbers.
     mean: tuple[float, ...]
     std: tuple[float, ...]
     items: int
@@ -39,6 +41,7 @@ class PoolInfo:
     known_labels: int
     #: SHA-256 over both manifests, the classes and the shape.
     digest: str
+    kind: Kind = "images"
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ class Items:
 
     #: string, (n,).
     ids: pa.Array
-    #: uint8 (n, channels, height, width), read-only.
-    array: npt.NDArray[np.uint8]
+    #: Of n items, read-only: images as uint8 (n, channels, height, width), numbers as float32 (n, columns), or
+    #: ``Texts``.
+    array: Any
 
     def rows(self, ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> npt.NDArray[np.int64]:
         """Positions of ``ids``, int64 in their order.
@@ -84,12 +88,26 @@ def load_info(workspace: Workspace) -> PoolInfo:
     path = workspace.pool / "pool.json"
     values = files.read_json(path)
     try:
+        task = from_description(values, str(path))
+        described = task.described().keys()
         fields: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in values.items()
+            if key not in described
         }
-        return PoolInfo(**fields)
-    except (TypeError, AttributeError):
+        return PoolInfo(task=task, **fields)
+    except (DataError, TypeError, AttributeError):
         raise DataError(f"{path}: not what the pool stage writes; restore it with `dvc checkout`") from None
+
+
+def load_task(workspace: Workspace) -> TaskType:
+    """What a label of the workspace's pool is.
+
+    Raises:
+        DataError: pool.json is missing or damaged.
+    """
+    path = workspace.pool / "pool.json"
+    return from_description(files.read_object(path), str(path))
 
 
 def by_id(ids: pa.Array) -> npt.NDArray[np.int64]:
@@ -100,10 +118,10 @@ def by_id(ids: pa.Array) -> npt.NDArray[np.int64]:
     return order
 
 
-def array_path(workspace: Workspace, split: SplitName, digest: str) -> Path:
+def array_path(workspace: Workspace, split: SplitName, digest: str, kind: Kind = "images") -> Path:
     """Where the decoded items of a split are kept; the file can be deleted at any time."""
     # An earlier release wrote files without "by-id", in the order of the data set.
-    return workspace.raw / "arrays" / f"{split}-by-id-{digest}.npy"
+    return workspace.raw / "arrays" / f"{split}-by-id-{digest}{kept.SUFFIXES[kind]}"
 
 
 def load_items(workspace: Workspace, split: SplitName) -> Items:
@@ -118,12 +136,11 @@ def load_items(workspace: Workspace, split: SplitName) -> Items:
     """
     info = load_info(workspace)
     manifest = files.read_table(workspace.pool / _TABLES[split], ["id"])
-    shape = (len(manifest), *info.shape)
-    path = array_path(workspace, split, info.digest)
-    array = arrays.open_whole(path, shape)
+    path = array_path(workspace, split, info.digest, info.kind)
+    array = kept.open_whole(path, info.kind, len(manifest), info.shape)
     if array is None:
         _rebuild(workspace, split, path)
-        array = arrays.open_whole(path, shape)
+        array = kept.open_whole(path, info.kind, len(manifest), info.shape)
         if array is None:
             raise DataError(f"{path}: changed while it was written; run the same command again")
     ids = manifest["id"].combine_chunks()
@@ -134,7 +151,9 @@ def _rebuild(workspace: Workspace, split: SplitName, path: Path) -> None:
     manifest = files.read_table(workspace.pool / _TABLES[split], ["id", "sha256"]).combine_chunks()
     manifest = manifest.take(by_id(manifest["id"].combine_chunks()))
     info = load_info(workspace)
-    source = open_source(workspace, load_config(workspace).dataset)
+    source = open_source(workspace, load_config(workspace))
+    if source.kind != info.kind:
+        raise DataError(_changed(workspace, split, f"its items are {source.kind}, not {info.kind}"))
     if source.shape != info.shape:
         raise DataError(_changed(workspace, split, f"its items have the shape {source.shape}, not {info.shape}"))
     items = source.pool if split == "pool" else source.test
@@ -143,8 +162,10 @@ def _rebuild(workspace: Workspace, split: SplitName, path: Path) -> None:
     _check_equal(workspace, split, manifest["id"].to_pylist(), ids, ids)
     with scratch(path.parent, ".building-") as folder:
         built = folder / path.name
-        decoded: list[arrays.Decoded] = []
-        files.write_atomic(built, lambda target: decoded.append(arrays.write(target, items, source.shape, order)))
+        decoded: list[Decoded] = []
+        files.write_atomic(
+            built, lambda target: decoded.append(kept.write(target, source.kind, items, source.shape, order))
+        )
         sha256 = [decoded[0].sha256[position] for position in order]
         _check_equal(workspace, split, manifest["sha256"].to_pylist(), sha256, ids)
         built.replace(path)

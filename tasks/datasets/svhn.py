@@ -6,6 +6,7 @@ from typing import Any
 from tasks.config import DatasetConfig
 from tasks.datasets import _torchvision
 from tasks.datasets.source import Source, Split
+from tasks.task_type import Classification
 
 
 def load(config: DatasetConfig, places: list[Path]) -> Source:
@@ -18,7 +19,9 @@ def load(config: DatasetConfig, places: list[Path]) -> Source:
     published = _torchvision.Published("train_32x32.mat", (), _both)
     train, test = _torchvision.find(config, places, published)
     classes = tuple(str(digit) for digit in range(10))
-    return Source(classes, (3, 32, 32), _split(config, "train", train), _split(config, "test", test))
+    return Source(
+        Classification(tuple(classes)), (3, 32, 32), _split(config, "train", train), _split(config, "test", test)
+    )
 
 
 def _both(datasets: Any, place: Path, download: bool) -> Any:

@@ -13,17 +13,19 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from tasks import files, progress
+from tasks import files, progress, registry
 from tasks.config import Config
 from tasks.config_train import TrainConfig
 from tasks.cost import calibration
 from tasks.cost.rates import Rates
-from tasks.datasets.tables import SCORES
+from tasks.datasets import tables
 from tasks.forecast.sizes import Sizes
 from tasks.infer.scoring import score_items
-from tasks.models import building
+from tasks.models import building, trial
 from tasks.models import device as devices
+from tasks.models.trial import Trial
 from tasks.models.view import View, shape_at
+from tasks.task_type import Classification, Regression, TaskType
 from tasks.train.examples import Examples
 from tasks.train.fit import fit
 
@@ -34,7 +36,9 @@ _TIMINGS = 3
 #: No timing takes more epochs or items than this, however fast the machine.
 _MOST_EPOCHS, _MOST_ITEMS = 256, 1 << 17
 #: How TRAIN evaluates a model.
-_PLAIN = {"acquisition": "entropy", "passes": 1, "members": 1}
+_PLAIN = {"passes": 1, "members": 1}
+#: Those of numbers take as long.
+_SCORES = tables.scores(Classification(()))
 #: Stages of a round, among which the building of a model is divided.
 _STAGES = 4
 
@@ -52,14 +56,15 @@ def measure(config: Config, sizes: Sizes) -> Rates:
         ConfigError: the device is not there, or the model does not take the items.
     """
     device, used = devices.resolve(config.device), calibration.scoring(config)
-    side = None if config.proxy is None else config.proxy.data.image_size
+    side = None if config.proxy is None else config.proxy.side
     with devices.reproducible(device, config.seed), progress.shown_by(progress.Silent()):
         view, build = _model(config.selecting, side, device, sizes)
         record_epoch, constant = _training(config, config.selecting, sizes, view, build)
         model = view.placed(build()).eval()
-        forward_pass = _scoring(used, sizes, view, model)
+        forward_pass = _scoring(config.selecting, used, sizes, view, model)
         # With one pass an item they are the same.
-        evaluation = None if used["passes"] == 1 else _scoring({**used, **_PLAIN}, sizes, view, model)
+        plain = _plainly(used, view)
+        evaluation = None if used["passes"] == 1 else _scoring(config.selecting, plain, sizes, view, model)
         target = (None, None) if config.proxy is None else _target(config, used, device, sizes)
     stage = _files(sizes.pool) + constant / _STAGES
     return Rates("cuda" if device.type == "cuda" else "cpu", record_epoch, forward_pass, stage, evaluation, *target)
@@ -69,18 +74,27 @@ def _model(
     settings: TrainConfig, side: int | None, device: torch.device, sizes: Sizes
 ) -> tuple[View, Callable[[], nn.Module]]:
     """How a model sees the items, and what draws its weights."""
-    channels = sizes.shape[0]
-    means = (0.5,) * channels, (0.25,) * channels
-    view = View(device, *means, settings.precision, settings.channels_last, side)
-    predicting = settings.loss_prediction is not None
-    return view, partial(building.build, settings.model, shape_at(sizes.shape, side), sizes.classes, predicting)
+    like, task = _trial(sizes), _task(sizes)
+    _, shape = like.fed(settings, 1)
+    view = View(device, *like.means, settings.precision, settings.channels_last, side, task)
+    predicting, own = settings.loss_prediction is not None, building.settings_of(settings)
+    unit = (0.0, 1.0) if isinstance(task, Regression) else None
+    return view, partial(building.build, settings.model, shape_at(shape, side), task.outputs, predicting, own, unit)
+
+
+def _trial(sizes: Sizes) -> Trial:
+    return sizes.trial or trial.of_shape(sizes.shape)
+
+
+def _task(sizes: Sizes) -> TaskType:
+    return sizes.task or Classification(tuple(map(str, range(sizes.classes))))
 
 
 def _target(config: Config, used: Mapping[str, Any], device: torch.device, sizes: Sizes) -> tuple[float, float]:
     """Seconds of a record-epoch and of a forward pass without dropout of the model that the proxy selects for."""
     view, build = _model(config.train, None, device, sizes)
     record_epoch, _ = _training(config, config.train, sizes, view, build)
-    return record_epoch, _scoring({**used, **_PLAIN}, sizes, view, view.placed(build()).eval())
+    return record_epoch, _scoring(config.train, _plainly(used, view), sizes, view, view.placed(build()).eval())
 
 
 def _training(
@@ -89,7 +103,7 @@ def _training(
     """Seconds of a record-epoch, and those of a training besides."""
     # Nothing is learnt from noise, and steps so small cannot diverge.
     settings = trained.model_copy(update={"lr": 1e-9, "schedule": "constant", "patience": None})
-    examples = _examples(min(calibration.train_items(config, trained), max(sizes.pool, 2)), sizes)
+    examples = _examples(trained, min(calibration.train_items(config, trained), max(sizes.pool, 2)), sizes)
 
     def train(epochs: int) -> None:
         fit(build, examples, None, settings.model_copy(update={"epochs": epochs}), view, config.seed)
@@ -103,10 +117,15 @@ def _training(
     return epoch / len(examples), max(once - epoch, 0.0)
 
 
-def _scoring(used: Mapping[str, Any], sizes: Sizes, view: View, model: nn.Module) -> float:
+def _plainly(used: Mapping[str, Any], view: View) -> dict[str, Any]:
+    """``used``, but as TRAIN evaluates a model."""
+    return {**used, **_PLAIN, "acquisition": next(iter(registry.ACQUISITIONS_OF[view.task.name]))}
+
+
+def _scoring(trained: TrainConfig, used: Mapping[str, Any], sizes: Sizes, view: View, model: nn.Module) -> float:
     """Seconds of a forward pass of one item; ``used``: by what INFER scores, as ``calibration.scoring`` has it."""
     models: Sequence[nn.Module] = [model] * used["members"]
-    items = _examples(min(used["batch_size"], max(sizes.pool, 1)), sizes).items
+    items = _examples(trained, min(used["batch_size"], max(sizes.pool, 1)), sizes).items
 
     def score(count: int) -> None:
         rows: npt.NDArray[np.int64] = np.arange(count) % len(items)
@@ -123,10 +142,10 @@ def _scoring(used: Mapping[str, Any], sizes: Sizes, view: View, model: nn.Module
 def _files(pool: int) -> float:
     """Seconds in which a stage writes and reads a table of the whole pool: what its files come to, roughly."""
     ids = pa.array([f"{number:012d}" for number in range(pool)], pa.string())
-    columns = [ids if field.name == "id" else pa.nulls(pool, field.type) for field in SCORES]
+    columns = [ids if field.name == "id" else pa.nulls(pool, field.type) for field in _SCORES]
     numbers = pa.array(np.random.default_rng(0).random(pool), pa.float64())
-    table = pa.Table.from_arrays(columns, schema=SCORES)
-    table = table.set_column(SCORES.get_field_index("score"), SCORES.field("score"), numbers)
+    table = pa.Table.from_arrays(columns, schema=_SCORES)
+    table = table.set_column(_SCORES.get_field_index("score"), _SCORES.field("score"), numbers)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scores.parquet"
 
@@ -138,9 +157,10 @@ def _files(pool: int) -> float:
         return _median(torch.device("cpu"), through)
 
 
-def _examples(count: int, sizes: Sizes) -> Examples:
-    draw = np.random.default_rng(0)
-    items = draw.integers(0, 256, (count, *sizes.shape), dtype=np.uint8)
+def _examples(trained: TrainConfig, count: int, sizes: Sizes) -> Examples:
+    draw, (items, _) = np.random.default_rng(0), _trial(sizes).fed(trained, count)
+    if isinstance(sizes.task, Regression):
+        return Examples(items, draw.standard_normal(count))
     return Examples(items, draw.integers(0, sizes.classes, count))
 
 

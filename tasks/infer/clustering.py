@@ -9,6 +9,7 @@ from torch import nn
 
 from tasks.errors import FrugalError
 from tasks.models.features import feature_batches
+from tasks.models.inputs import Inputs
 from tasks.models.view import View
 from tasks.order import random_keys, smallest
 
@@ -31,7 +32,7 @@ class Clustered:
 def cluster(
     model: nn.Module,
     view: View,
-    items: npt.NDArray[np.uint8],
+    items: Inputs,
     rows: npt.NDArray[np.int64],
     ids: pa.Array,
     count: int,

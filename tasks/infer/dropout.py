@@ -271,10 +271,10 @@ def half_dropped(value: Tensor, repeats: int) -> Tensor:
     return factors.mul_(value).flatten(0, 1)
 
 
-def max_pooled(images: Tensor) -> Tensor:
-    """What ``max_pool2d(images, 2)`` gives, which on a CPU takes twice as long, as it also notes where maxima lie."""
-    if images.device.type != "cpu":
-        return functional.max_pool2d(images, 2)
-    height, width = (side // 2 * 2 for side in images.shape[-2:])
-    rows = torch.maximum(images[..., 0:height:2, :width], images[..., 1:height:2, :width])
+def max_pooled(values: Tensor) -> Tensor:
+    """What ``max_pool2d(values, 2)`` gives, which on a CPU takes twice as long, as it also notes where maxima lie."""
+    if values.device.type != "cpu":
+        return functional.max_pool2d(values, 2)
+    height, width = (side // 2 * 2 for side in values.shape[-2:])
+    rows = torch.maximum(values[..., 0:height:2, :width], values[..., 1:height:2, :width])
     return torch.maximum(rows[..., 0::2], rows[..., 1::2])

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import cache as caches
-from tasks import feature_file, files
+from tasks import feature_file, files, registry
 from tasks.config import Config, scope_settings
 from tasks.cost.ledger import Usage
-from tasks.datasets.store import load_info, load_items
+from tasks.datasets.store import load_info
 from tasks.errors import ConfigError, FrugalError
 from tasks.feature_file import Features
 from tasks.infer.clustering import cluster
@@ -22,7 +22,7 @@ from tasks.infer.narrowing import known, narrow
 from tasks.infer.scopes.scope import Positions
 from tasks.infer.scoring import score_items
 from tasks.models import device as devices
-from tasks.models import stored
+from tasks.models import encoded, stored
 from tasks.rounds import Workspace, load_config
 from tasks.seeds import seed_sequence, torch_seed
 
@@ -45,14 +45,15 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
         DataError: a file is missing or damaged, or the cache is of another pool or acquisition function.
         FrugalError: a score is infinite or undefined; the item is named.
     """
-    folder, config, digest = workspace.round_dir(round_), load_config(workspace), load_info(workspace).digest
+    folder, config, info = workspace.round_dir(round_), load_config(workspace), load_info(workspace)
+    digest, task = info.digest, info.task
     ids = files.read_table(folder / "unlabeled.parquet", ["id"])["id"].combine_chunks()
-    before = caches.read(workspace.previous_dir(round_) / "scores.parquet", config.infer.acquisition, digest)
+    before = caches.read(workspace.previous_dir(round_) / "scores.parquet", config.infer.acquisition, digest, task)
     caches.check_pool(
         workspace.previous_dir(round_) / "scores.parquet", before, ids, workspace.pool / "manifest.parquet"
     )
     pool = known(ids, before, round_)
-    entries = Entries.carried_on(pool, before)
+    entries = Entries.carried_on(pool, before, task)
     planned, features = _planned(workspace, round_, config), None
     if planned.scopes is None:
         entries.explain([_CARRIED], np.zeros(len(ids), dtype=np.int32))
@@ -107,7 +108,7 @@ def _score(
 ) -> Features | None:
     # In the order of their ids: an item's dropout masks must not depend on how the rows of a file are ordered.
     chosen = chosen[pc.sort_indices(entries.ids.take(chosen)).to_numpy()]
-    ids, pool = entries.ids.take(chosen), load_items(workspace, "pool")
+    ids, pool = entries.ids.take(chosen), encoded.load(workspace, "pool", config.selecting).items
     rows, device, infer = pool.rows(ids), devices.resolve(config.device), config.infer
     with (
         devices.timed(device, usage.device_s),
@@ -131,7 +132,8 @@ def _score(
             return None
         # In the order of their ids, as the pool is kept.
         labeled = np.flatnonzero(pc.invert(pc.is_in(pool.ids, value_set=entries.ids)))
-        beside = score_items(models[:1], view, pool.array, labeled, "entropy", infer.batch_size, features=True).seen
+        plain = next(iter(registry.ACQUISITIONS_OF[view.task.name]))
+        beside = score_items(models[:1], view, pool.array, labeled, plain, infer.batch_size, features=True).seen
         assert beside is not None
         usage.forward_passes += len(labeled) + (len(ids) if len(models) * planned.passes > 1 else 0)
         return Features(

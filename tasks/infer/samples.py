@@ -28,6 +28,12 @@ class Samples:
     #: int64 (n, classes); how many predictions hold the class for the most probable, the lower index among equals.
     votes: npt.NDArray[np.int64]
 
+    def mixed(self) -> npt.NDArray[np.float64]:
+        """Natural logarithms of the mean probabilities: float64 (n, classes)."""
+        # A mean probability of 0 is the logarithm -inf, which every acquisition function takes.
+        with np.errstate(divide="ignore"):
+            return np.log(self.mean)
+
 
 class Accumulator:
     """Takes predictions in, block by block; memory does not grow with their number."""

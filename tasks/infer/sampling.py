@@ -14,7 +14,10 @@ from torch.overrides import TorchFunctionMode
 from tasks.errors import ConfigError
 from tasks.infer.dropout import Cut, cut, evaluating, has_dropout, uncut, unrepeated
 from tasks.infer.samples import Accumulator, Samples
+from tasks.infer.spread import Numbers, NumbersTaken
+from tasks.models.inputs import Inputs, tensor
 from tasks.models.view import View
+from tasks.task_type import Regression
 
 
 @dataclass(frozen=True)
@@ -31,21 +34,21 @@ _BUDGETS = {"cpu": Budget(8 * 2**20, 2 * 2**20), "cuda": Budget(256 * 2**20, 256
 
 def sample_batches(
     models: Sequence[nn.Module],
-    items: npt.NDArray[np.uint8],
+    items: Inputs,
     rows: npt.NDArray[np.int64],
     view: View,
     passes: int,
     batch_size: int,
-) -> Iterator[tuple[int, Samples]]:
+) -> Iterator[tuple[int, Samples | Numbers]]:
     """Statistics of ``len(models) * passes`` predictions per item, batch by batch, in the order of ``rows``.
 
     Memory grows with the batch size, not with the number of predictions.
 
     Args:
         models: at least one, on the view's device; left in the modes that they are in.
-        items: uint8, (N, channels, height, width), in memory or memory-mapped; only one batch is copied at a time.
+        items: as the model takes them, N of them, in memory or memory-mapped; only one batch is copied at a time.
         rows: positions in ``items``; may be empty.
-        view: its precision is the network's; the softmax is computed in float32 from the logits in any case.
+        view: its precision is the network's; what follows on it is computed in float32 at least in any case.
         passes: 1 is one pass without dropout for each model; from 2 on dropout is left on.
         batch_size: items per batch.
 
@@ -59,21 +62,26 @@ def sample_batches(
     predictors = [Passes(model, passes) for model in models]
     for start in range(0, len(rows), batch_size):
         # Indexing copies, so that torch never sees read-only memory.
-        batch = torch.from_numpy(items[rows[start : start + batch_size]]).to(view.device, non_blocking=True)
+        batch = tensor(items[rows[start : start + batch_size]]).to(view.device, non_blocking=True)
         with torch.inference_mode(), autocast:
-            samples = _samples(predictors, view.laid_out(view.normalised(batch)))
+            samples = _samples(predictors, view, view.laid_out(view.normalised(batch)))
         yield start, samples
 
 
-def _samples(predictors: Sequence["Passes"], batch: Tensor) -> Samples:
-    accumulator: Accumulator | None = None
+def _samples(predictors: Sequence["Passes"], view: View, batch: Tensor) -> Samples | Numbers:
+    accumulator: Accumulator | NumbersTaken | None = None
     for predictor in predictors:
-        for first, logits in predictor.outputs(batch):
-            if accumulator is None:
-                accumulator = Accumulator(len(batch), logits.shape[2], batch.device)
-            accumulator.add(torch.log_softmax(logits.float(), dim=2), first)
+        for first, outputs in predictor.outputs(batch):
+            accumulator = accumulator or _accumulator(view, len(batch), outputs)
+            accumulator.add(view.task.predictions(outputs), first)
     assert accumulator is not None
     return accumulator.samples()
+
+
+def _accumulator(view: View, items: int, outputs: Tensor) -> Accumulator | NumbersTaken:
+    if isinstance(view.task, Regression):
+        return NumbersTaken(items, outputs.device)
+    return Accumulator(items, outputs.shape[2], outputs.device)
 
 
 class Passes:
@@ -106,7 +114,7 @@ class Passes:
         if passes > 1 and not has_dropout(model):
             raise ConfigError(
                 f"infer.passes: the model {type(model).__name__} has no dropout, so its passes would all be equal; "
-                "set infer.passes=1, choose a model with dropout (ceal_cnn, vgg11_bn), or use an ensemble "
+                "set infer.passes=1, choose a model with dropout (ceal_cnn, vgg11_bn, mlp), or use an ensemble "
                 "(train.members)"
             )
         self._model, self._passes, self._budget = model, passes, budget
@@ -120,6 +128,11 @@ class Passes:
             The position in the batch of the part's first item, and the outputs (k, items of the part, *output). Every
             item gets K passes in all.
         """
+        if batch.layout != torch.strided:
+            # Bags of features cannot be cut into parts, and their models have no dropout.
+            with evaluating(self._model):
+                yield 0, self._model(batch).unsqueeze(0)
+            return
         plan = self._plan = self._plan or self._planned(batch)
         yield from self._drawn(plan, batch)
 

@@ -14,11 +14,12 @@ from tasks import progress, registry
 from tasks.infer.sampling import sample_batches
 from tasks.models import forward
 from tasks.models.features import feature_batches
+from tasks.models.inputs import Inputs
 from tasks.models.taps import penultimate
 from tasks.models.view import View
 
 Floats = npt.NDArray[np.floating[Any]]
-#: Position of the first item of a batch, scores (n,), and natural logarithms of the class probabilities (n, classes).
+#: Position of the first item of a batch, scores (n,), and the predictions of the task type, (n, …).
 _Batch = tuple[int, npt.NDArray[np.float64], Floats]
 
 
@@ -28,7 +29,7 @@ class Seen:
 
     #: float32 (n, d).
     features: npt.NDArray[np.float32]
-    #: float32 (n, classes).
+    #: float32 (n, classes); of a regression ones, (n, 1).
     probabilities: npt.NDArray[np.float32]
 
 
@@ -38,10 +39,10 @@ class Scored:
 
     #: float64; higher means "label me".
     score: npt.NDArray[np.float64]
-    #: int64; the most probable class, the lower index among equals.
-    proposal: npt.NDArray[np.int64]
-    #: float64 in (0, 1]; the probability of the proposal.
-    confidence: npt.NDArray[np.float64]
+    #: int64, the most probable class, the lower index among equals; or float64, the mean.
+    proposal: npt.NDArray[Any]
+    #: float64; the probability of the proposal, or the standard deviation of the number.
+    certainty: npt.NDArray[np.float64]
     #: What the scores came from, if it was asked for.
     seen: Seen | None = None
 
@@ -49,7 +50,7 @@ class Scored:
 def score_items(
     models: Sequence[nn.Module],
     view: View,
-    items: npt.NDArray[np.uint8],
+    items: Inputs,
     rows: npt.NDArray[np.int64],
     acquisition: str,
     batch_size: int,
@@ -58,12 +59,12 @@ def score_items(
 ) -> Scored:
     """Score the items at ``rows``, in that order.
 
-    Of several predictions of an item, the mean of their probabilities gives proposal and confidence, and stands for
-    them in an acquisition function of one distribution.
+    Of several predictions of an item, their mixture gives proposal and certainty, and stands for them in an acquisition
+    function of one distribution.
 
     Args:
         models: one, or the members of an ensemble; on the view's device.
-        items: uint8, (N, channels, height, width), in memory or memory-mapped.
+        items: as the models take them, N of them, in memory or memory-mapped.
         rows: positions in ``items``; may be empty.
         acquisition: a name in registry.ALL_ACQUISITIONS; those of a model take one model and one pass.
         batch_size: items per forward pass.
@@ -76,7 +77,7 @@ def score_items(
             function or the features need.
     """
     total, once = len(rows), len(models) == passes == 1
-    scored = Scored(np.empty(total), np.empty(total, dtype=np.int64), np.empty(total))
+    scored = Scored(np.empty(total), np.empty(total, view.task.label_type.to_pandas_dtype()), np.empty(total))
     if acquisition in registry.MODEL_ACQUISITIONS:
         batches = _of_model(models[0], view, items, rows, acquisition, batch_size)
     elif once:
@@ -86,13 +87,12 @@ def score_items(
     probabilities: list[npt.NDArray[np.float32]] = []
     found: list[Tensor] = []
     with progress.task("INFER", total) as bar, _taking(models[0], features and once) as taken:
-        for start, score, logarithms in batches:
+        for start, score, predictions in batches:
             here = slice(start, start + len(score))
             scored.score[here] = score
-            scored.proposal[here] = logarithms.argmax(axis=1)
-            scored.confidence[here] = np.exp(logarithms.max(axis=1), dtype=np.float64)
+            scored.proposal[here], scored.certainty[here] = view.task.proposed(predictions)
             if features:
-                probabilities.append(np.exp(logarithms, dtype=np.float32))
+                probabilities.append(view.task.probabilities(predictions))
             if taken:
                 # An acquisition function may look at the batch in parts, and at some item beforehand.
                 found.append(torch.cat(taken)[-len(score) :])
@@ -119,7 +119,7 @@ def _taking(model: nn.Module, wanted: bool) -> Iterator[list[Tensor]]:
 def _of_model(
     model: nn.Module,
     view: View,
-    items: npt.NDArray[np.uint8],
+    items: Inputs,
     rows: npt.NDArray[np.int64],
     acquisition: str,
     batch_size: int,
@@ -130,37 +130,34 @@ def _of_model(
     for start, batch in forward.batches(items, rows, view, batch_size):
         with autocast:
             scores, logits = function(model, view.laid_out(view.normalised(batch)))
-        logarithms = torch.log_softmax(logits.float(), dim=1)
-        yield start, scores.double().cpu().numpy(), logarithms.cpu().numpy()
+        yield start, scores.double().cpu().numpy(), view.task.predictions(logits).cpu().numpy()
 
 
 def _of_one(
     model: nn.Module,
     view: View,
-    items: npt.NDArray[np.uint8],
+    items: Inputs,
     rows: npt.NDArray[np.int64],
     acquisition: str,
     batch_size: int,
 ) -> Iterator[_Batch]:
-    function = registry.resolve(registry.ACQUISITIONS, acquisition)
-    for start, batch in forward.log_probability_batches(model, items, rows, view, batch_size):
+    function = registry.resolve(registry.ACQUISITIONS_OF[view.task.name], acquisition)
+    for start, batch in forward.predict_batches(model, items, rows, view, batch_size):
         yield start, function(batch), batch
 
 
 def _of_several(
     models: Sequence[nn.Module],
     view: View,
-    items: npt.NDArray[np.uint8],
+    items: Inputs,
     rows: npt.NDArray[np.int64],
     acquisition: str,
     batch_size: int,
     passes: int,
 ) -> Iterator[_Batch]:
-    compares = acquisition in registry.SAMPLED_ACQUISITIONS
-    table = registry.SAMPLED_ACQUISITIONS if compares else registry.ACQUISITIONS
+    compares = acquisition in registry.COMPARING
+    table = registry.ACQUISITIONS_OF[view.task.name]
     function: Callable[[Any], npt.NDArray[np.float64]] = registry.resolve(table, acquisition)
     for start, samples in sample_batches(models, items, rows, view, passes, batch_size):
-        # A mean probability of 0 is the logarithm -inf, which every function takes.
-        with np.errstate(divide="ignore"):
-            logarithms = np.log(samples.mean)
-        yield start, function(samples if compares else logarithms), logarithms
+        predictions = samples.mixed()
+        yield start, function(samples if compares else predictions), predictions

@@ -11,6 +11,7 @@ from tasks.config import Config
 from tasks.errors import AnswerError, WaitingForLabels
 from tasks.label.labels import Label
 from tasks.rounds import Workspace
+from tasks.task_type import TaskType
 
 _NAMES = ("labels.csv", "labels.jsonl")
 
@@ -27,7 +28,7 @@ def answer_file(workspace: Workspace, round_: int) -> Path | None:
     return found[0] if found else None
 
 
-def answer(workspace: Workspace, round_: int, ids: list[str], classes: list[str], config: Config) -> list[Label]:
+def answer(workspace: Workspace, round_: int, ids: list[str], task: TaskType, config: Config) -> list[Label]:
     """The answers to ``ids`` in their order, without the items that people skipped.
 
     Raises:
@@ -40,7 +41,7 @@ def answer(workspace: Workspace, round_: int, ids: list[str], classes: list[str]
         raise WaitingForLabels(
             f"round {round_:03d} waits for {len(ids)} labels: answer {folder}/tasks.jsonl in {folder}/labels.csv"
         )
-    answers = read(path, ids, classes)
+    answers = read(path, ids, task)
     if len(answers) < len(ids):
         raise WaitingForLabels(
             f"round {round_:03d}: {len(answers)} of {len(ids)} tasks answered in {folder}/{path.name}"
@@ -58,14 +59,14 @@ def check_some(path: Path, answers: Mapping[str, Label | None]) -> None:
         raise AnswerError(f"{path}: every item was skipped; label at least one")
 
 
-def read(path: Path, ids: list[str], classes: list[str]) -> dict[str, Label | None]:
+def read(path: Path, ids: list[str], task: TaskType) -> dict[str, Label | None]:
     """Check and parse an answer file; None stands for an item that was skipped.
 
     Raises:
-        AnswerError: unreadable; a column missing; a row blank, torn or repeated, or with an unknown id, class, time or
-            status.
+        AnswerError: unreadable; a column missing; a row blank, torn or repeated, or with an unknown id, an impossible
+            label, time or status.
     """
-    wanted, index = set(ids), {name: position for position, name in enumerate(classes)}
+    wanted = set(ids)
     answers: dict[str, Label | None] = {}
     for row, fields in _rows(path):
         where = f"{path}, row {row}"
@@ -74,23 +75,23 @@ def read(path: Path, ids: list[str], classes: list[str]) -> dict[str, Label | No
             raise AnswerError(f"{where}: {f'unknown id {id_!r}' if id_ else 'no id'}; ids must be those of tasks.jsonl")
         if id_ in answers:
             raise AnswerError(f"{where}: {id_!r} was answered before; keep one answer per id")
-        answers[id_] = _label(where, fields, index)
+        answers[id_] = _label(where, fields, task)
     return answers
 
 
-def _label(where: str, fields: dict[str, str], index: dict[str, int]) -> Label | None:
+def _label(where: str, fields: dict[str, str], task: TaskType) -> Label | None:
     status = fields.get("status") or "done"
     if status == "skipped":
         return None
     if status != "done":
         raise AnswerError(f"{where}: status {status!r}; it must be done or skipped")
-    name = fields.get("label", "")
-    if name not in index:
-        known = ", ".join(list(index)[:20])
-        raise AnswerError(f"{where}: {f'unknown class {name!r}' if name else 'no label'}; the classes are {known}")
+    try:
+        label = task.parsed(fields.get("label", ""))
+    except ValueError as fault:
+        raise AnswerError(f"{where}: {fault}") from None
     return Label(
         id=fields["id"],
-        label=index[name],
+        label=label,
         annotator=fields.get("annotator") or "unknown",
         labeled_at=_time(where, fields.get("labeled_at", "")),
         seconds=_seconds(where, fields.get("seconds", "")),

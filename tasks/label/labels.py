@@ -8,8 +8,8 @@ class Label:
     """One answer."""
 
     id: str
-    #: Index into the classes.
-    label: int
+    #: An index into the classes, or a number.
+    label: int | float
     annotator: str
     #: ISO 8601, or None where nobody looked at a clock.
     labeled_at: str | None

@@ -1,4 +1,6 @@
-"""The oracle of a simulated pool: it knows the answers, and may be made to err."""
+"""The oracle of a simulated pool: it knows the answers, and may be made to err where they are classes."""
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +13,12 @@ from tasks.errors import DataError
 from tasks.label.labels import Label
 from tasks.rounds import Workspace
 from tasks.seeds import generator
+from tasks.task_type import TaskType
+from tasks.task_type.classification import Classification
 
 
-def answer(workspace: Workspace, round_: int, ids: list[str], classes: list[str], config: Config) -> list[Label]:
-    """The pool's own answers to ``ids``, in their order, with the configured errors mixed in.
+def answer(workspace: Workspace, round_: int, ids: list[str], task: TaskType, config: Config) -> list[Label]:
+    """The pool's own answers to ``ids``, in their order, classes with the configured errors mixed in.
 
     Errors depend on the ids and the seed, not on the order in which the ids come.
 
@@ -22,20 +26,21 @@ def answer(workspace: Workspace, round_: int, ids: list[str], classes: list[str]
         DataError: an answer is not known.
     """
     ordered = sorted(ids)
-    truth = _truth(workspace, ordered)
-    given = _with_errors(truth, len(classes), config.label, generator(config.seed, round_, "label"))
+    given = _truth(workspace, ordered, task)
+    if isinstance(task, Classification):
+        given = _with_errors(given, task.outputs, config.label, generator(config.seed, round_, "label"))
     labels = dict(zip(ordered, given.tolist(), strict=True))
     return [Label(id_, labels[id_], "oracle", None, config.label.seconds) for id_ in ids]
 
 
-def _truth(workspace: Workspace, ids: list[str]) -> npt.NDArray[np.int64]:
+def _truth(workspace: Workspace, ids: list[str], task: TaskType) -> npt.NDArray[Any]:
     oracle = files.read_table(workspace.pool / "oracle.parquet")
     known = oracle.filter(pc.is_in(oracle["id"], value_set=pa.array(ids, pa.string())))
     labels = dict(zip(known["id"].to_pylist(), known["label"].to_pylist(), strict=True))
     for id_ in ids:
         if id_ not in labels:
             raise DataError(f"{id_}: the oracle has no label for it; label by people with `label.labeler=files`")
-    return np.array([labels[id_] for id_ in ids], dtype=np.int64)
+    return np.array([labels[id_] for id_ in ids], dtype=task.label_type.to_pandas_dtype())
 
 
 def _with_errors(

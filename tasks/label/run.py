@@ -8,10 +8,13 @@ import pyarrow.compute as pc
 from tasks import files, registry
 from tasks.config import PricesConfig
 from tasks.cost.ledger import Usage
+from tasks.datasets import tables
+from tasks.datasets.store import load_task
 from tasks.drawer import drawer, unpaid
 from tasks.errors import AnswerError, WaitingForLabels
 from tasks.label.labels import Label
 from tasks.rounds import Workspace, load_config
+from tasks.task_type import TaskType
 
 
 def run(workspace: Workspace, round_: int, usage: Usage) -> None:
@@ -24,7 +27,7 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
         UserError: the labeler cannot answer, or its answers do not fit.
     """
     prices = load_config(workspace).prices
-    bought = _bought(ask(workspace, round_), prices)
+    bought = _bought(ask(workspace, round_), prices, load_task(workspace))
     selected = files.read_table(workspace.round_dir(round_) / "selected.parquet", ["id"])["id"].combine_chunks()
     labels = _in_order(pa.concat_tables([_kept(workspace, round_, selected), bought]), selected)
     files.write_table(workspace.round_dir(round_) / "labels.parquet", labels)
@@ -45,29 +48,24 @@ def ask(workspace: Workspace, round_: int) -> list[Label]:
     ids = unpaid(workspace, round_)
     if not ids:
         return []
-    classes = files.read_json(workspace.pool / "pool.json")["classes"]
-    labels: list[Label] = registry.resolve(registry.LABELERS, config.label.labeler)(
-        workspace, round_, ids, classes, config
-    )
+    labeler = registry.resolve(registry.LABELERS, config.label.labeler)
+    labels: list[Label] = labeler(workspace, round_, ids, load_task(workspace), config)
     if not labels and len(ids) == files.count_rows(workspace.round_dir(round_) / "selected.parquet"):
         raise AnswerError(f"round {round_:03d}: every item was skipped; label at least one")
     return labels
 
 
-def _bought(labels: list[Label], prices: PricesConfig) -> pa.Table:
+def _bought(labels: list[Label], prices: PricesConfig, task: TaskType) -> pa.Table:
     """The rows of labels.parquet for new answers, each with its own price; an unknown time is free."""
-    return pa.table(
-        {
-            "id": pa.array([label.id for label in labels], pa.string()),
-            "label": pa.array([label.label for label in labels], pa.int64()),
-            "annotator": pa.array([label.annotator for label in labels], pa.string()),
-            "labeled_at": pa.array([label.labeled_at for label in labels], pa.string()),
-            "seconds": pa.array([label.seconds for label in labels], pa.float64()),
-            "price": pa.array(
-                [prices.label + (label.seconds or 0.0) * prices.annotator_second for label in labels], pa.float64()
-            ),
-        }
-    )
+    columns = {
+        "id": [label.id for label in labels],
+        "label": [label.label for label in labels],
+        "annotator": [label.annotator for label in labels],
+        "labeled_at": [label.labeled_at for label in labels],
+        "seconds": [label.seconds for label in labels],
+        "price": [prices.label + (label.seconds or 0.0) * prices.annotator_second for label in labels],
+    }
+    return pa.table(columns, tables.labels(task))
 
 
 def _kept(workspace: Workspace, round_: int, selected: pa.Array) -> pa.Table:

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 
 from tasks import files
 from tasks.errors import DataError
-from tasks.models.building import build
+from tasks.models.building import build, settings_from
 from tasks.models.loss_prediction import LossPredicting
 from tasks.models.view import View
+from tasks.task_type import Regression, TaskType, from_description
 
 #: Parameters and buffers of one model by name.
 State = dict[str, Tensor]
@@ -32,8 +33,8 @@ def write(folder: Path, models: Sequence[nn.Module], card: dict[str, Any]) -> No
 
     Args:
         models: at least one; several have one architecture.
-        card: plain JSON values; holds at least what ``read`` needs: model (a name in the registry), shape, classes,
-            mean, std, precision, channels_last.
+        card: plain JSON values; holds at least what ``read`` needs: model (a name in the registry), shape, what a label
+            is, mean, std, precision, channels_last, and where the model has settings of its own, settings.
     """
     content = save(_state(models))
     files.write_bytes(folder / _WEIGHTS, content)
@@ -77,9 +78,10 @@ def read(folder: Path, device: torch.device) -> tuple[list[nn.Module], View, dic
     card = read_card(folder)
     try:
         means, side = (tuple(card["mean"]), tuple(card["std"])), card.get("side")
-        view = View(device, *means, card["precision"], card["channels_last"], side)
+        task = from_description(card, str(folder / _CARD))
+        view = View(device, *means, card["precision"], card["channels_last"], side, task)
         states = _split(load((folder / _WEIGHTS).read_bytes()), card.get("members", 1))
-        models = [_model(card, state) for state in states]
+        models = [_model(card, task, state) for state in states]
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(
@@ -124,8 +126,11 @@ def _split(weights: State, members: int) -> list[State]:
     return states
 
 
-def _model(card: dict[str, Any], state: State) -> nn.Module:
-    shape, classes = tuple(card["shape"]), len(card["classes"])
-    model = build(card["model"], shape, classes, card.get("loss_prediction", False))
+def _model(card: dict[str, Any], task: TaskType, state: State) -> nn.Module:
+    settings = settings_from(card["model"], card.get("settings"))
+    # The labels' own mean and scale are in the state.
+    labels = (0.0, 1.0) if isinstance(task, Regression) else None
+    predicting = card.get("loss_prediction", False)
+    model = build(card["model"], tuple(card["shape"]), task.outputs, predicting, settings, labels)
     model.load_state_dict(state)
     return model

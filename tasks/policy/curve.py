@@ -1,7 +1,9 @@
-"""The learning curve: accuracy(n) = a - b·n^-c, fitted to the rounds so far.
+"""The learning curve: accuracy(n), or R²(n), = a - b·n^-c, fitted to the rounds so far.
 
 Inverse power laws describe how accuracy rises with labels: Cortes et al., NIPS 1993; Figueroa et al., BMC Medical
-Informatics and Decision Making 12:8 (2012), who also weight later points more; Hestness et al., arXiv 1712.00409.
+Informatics and Decision Making 12:8 (2012), who also weight later points more; Hestness et al., arXiv 1712.00409. That
+the mean squared error falls so to what cannot be learnt is the same as that R², 1 less its share of the labels'
+variance, rises so; early values far below 0 are on the law too.
 """
 
 import math
@@ -12,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.task_type.headline import ACCURACY, Headline
 
 #: Different label counts beyond which neighbours are taken together, so that a fit takes no longer after many rounds.
 _MOST = 40
@@ -26,8 +30,6 @@ _EXPONENTS: _Floats = np.geomspace(0.02, 4, 48)
 #: Around the best of a grid, in its steps.
 _ZOOM: _Floats = np.linspace(-1, 1, 9)
 _SEED = 20120215
-#: Accuracies beyond these count as these where the noise is concerned, which would else vanish.
-_SUREST = 0.005
 
 
 class _Laws(NamedTuple):
@@ -52,6 +54,8 @@ class Curve:
     noise: float
     _labels: _Floats = field(repr=False)
     _weights: _Floats = field(repr=False)
+    #: Below which nothing is measured.
+    _lowest: float = field(default=0.0, repr=False)
 
     def at(self, labels: float) -> float:
         """The accuracy at so many labels; ``math.inf`` gives where the curve levels off."""
@@ -103,10 +107,10 @@ class Curve:
         size = self.noise * np.sqrt(freedom / random.chisquare(freedom, (_SAMPLES, 1)))
         drawn = random.standard_normal((_SAMPLES, len(self._labels))) / np.sqrt(self._weights)
         fitted = self.a - self.b * self._labels**-self.c
-        return _solve(self._labels, np.clip(fitted + size * drawn, 0, 1), self._weights)
+        return _solve(self._labels, np.clip(fitted + size * drawn, self._lowest, 1), self._weights)
 
 
-def fit(points: Sequence[tuple[int, float]]) -> Curve:
+def fit(points: Sequence[tuple[int, float]], of: Headline = ACCURACY) -> Curve:
     """The curve nearest to (labels, accuracy) by weighted least squares; repeated label counts are averaged first.
 
     Of more than 40 different ones, neighbours within a fortieth of their whole range, on a logarithmic scale, are
@@ -114,6 +118,10 @@ def fit(points: Sequence[tuple[int, float]]) -> Curve:
 
     The variance of an accuracy p at n labels is taken as proportional to p·(1 - p)/n. That is binomial noise of a
     validation set that is a fixed share of the labels; how differently models of equal size turn out falls likewise.
+    That of an R² is taken as proportional to (1 - R²)²/n, the noise of a mean of squared errors on such a set.
+
+    Args:
+        of: the metric that the points are of, called accuracy here.
 
     Raises:
         ValueError: there are fewer than FEWEST different label counts.
@@ -121,22 +129,22 @@ def fit(points: Sequence[tuple[int, float]]) -> Curve:
     if missing(points):
         raise ValueError(too_short(points))
     columns = _thinned(*_averaged(points))
-    return _fit(tuple(zip(*(column.tolist() for column in columns), strict=True)))
+    return _fit(tuple(zip(*(column.tolist() for column in columns), strict=True)), of)
 
 
 # Several policies ask for the same curve in one decision, and in a replay for those of all rounds, one policy after
 # the other.
 @lru_cache(maxsize=4096)
-def _fit(points: tuple[tuple[float, ...], ...]) -> Curve:
+def _fit(points: tuple[tuple[float, ...], ...], of: Headline) -> Curve:
     labels, values, repeats = np.array(points).T.copy()
     # The variances depend on the curve, and it on them: once with equal accuracies, then with the fitted ones.
-    weights = _weights(labels, np.full_like(values, 0.5), repeats)
+    weights = _weights(labels, of.noise(np.full_like(values, 0.5)), repeats)
     rough = _solve(labels, values[None], weights)
-    weights = _weights(labels, rough.a - rough.b * labels**-rough.c, repeats)
+    weights = _weights(labels, of.noise(rough.a - rough.b * labels**-rough.c), repeats)
     law = _solve(labels, values[None], weights, zooms=12)
     residuals = values - (law.a - law.b * labels**-law.c)
     noise = math.sqrt(float(weights @ residuals**2) / (len(labels) - 3))
-    return Curve(float(law.a[0]), float(law.b[0]), float(law.c[0]), noise, labels, weights)
+    return Curve(float(law.a[0]), float(law.b[0]), float(law.c[0]), noise, labels, weights, of.lowest)
 
 
 def missing(points: Sequence[tuple[int, float]]) -> int:
@@ -169,10 +177,9 @@ def _thinned(labels: _Floats, values: _Floats, repeats: _Floats) -> tuple[_Float
     return np.exp(means[0]), means[1], sums
 
 
-def _weights(labels: _Floats, accuracy: _Floats, repeats: _Floats) -> _Floats:
+def _weights(labels: _Floats, noise: _Floats, repeats: _Floats) -> _Floats:
     """Reciprocal variances up to a factor: their mean is 1."""
-    sure = np.clip(accuracy, _SUREST, 1 - _SUREST)
-    weights = labels * repeats / (sure * (1 - sure))
+    weights = labels * repeats / noise
     scaled: _Floats = weights / weights.mean()
     return scaled
 

@@ -18,9 +18,8 @@ from tasks.policy.decision import Choice, Decision
 from tasks.policy.query_size import choice as query_size
 from tasks.policy.situation import Situation
 from tasks.policy.stop import budget
-from tasks.proportion import wilson
 
-#: Of the interval whose upper end has to be too low: so sure is an accuracy on a few items to be below what it should.
+#: Of the interval whose upper end has to be too low: so sure is a value on a few items to be below what it should.
 _CONFIDENCE = 0.9
 
 
@@ -52,13 +51,22 @@ def _faults(situation: Situation, settings: FalseStartConfig, last: Outcome) -> 
     if last.diverged:
         yield "training diverged"
         return
-    # A model that knows nothing, and says so, has the first loss; one that says just what it is taught the second.
-    ignorant = math.log(situation.classes)
-    least = _least_loss(situation.classes, situation.config.selecting.label_smoothing)
+    ignorant, least = _ends_of_loss(situation)
     highest = least + (1 - settings.loss_falls) * (ignorant - least)
     if last.last_loss is not None and last.last_loss > highest:
         yield f"the training loss ended at {last.last_loss:.4f}, above {highest:.4f} (knowing nothing: {ignorant:.4f})"
     yield from _low_accuracy(situation, settings, last)
+
+
+def _ends_of_loss(situation: Situation) -> tuple[float, float]:
+    """The training loss of a model that knows nothing, and says so, and of one that says just what it is taught.
+
+    Those of a regression are of its weighted likelihood (tasks/task_type/regression.py), in standard deviations of the
+    labels: with their mean and variance for all items, and as the variance goes to 0.
+    """
+    if not situation.headline.share:
+        return 0.5 * (1 + math.log(2 * math.pi)), 0.0
+    return math.log(situation.classes), _least_loss(situation.classes, situation.config.selecting.label_smoothing)
 
 
 def _least_loss(classes: int, smoothing: float) -> float:
@@ -73,7 +81,11 @@ def _low_accuracy(situation: Situation, settings: FalseStartConfig, last: Outcom
     value, items = situation.metric(last), situation.metric_items(last)
     if value is None or not items:
         return
-    most, chance = wilson(value, items, _CONFIDENCE)[1], 1 / situation.classes
+    # The labels' mean has an R² of 0.
+    most, chance = (
+        situation.headline.interval(value, items, _CONFIDENCE)[1],
+        situation.headline.share / situation.classes,
+    )
     found = f"{situation.config.policy.metric} is {value:.4f} (at most {most:.4f} by its {items} items)"
     least = chance + settings.above_chance * (1 - chance)
     if most < least:
@@ -83,7 +95,7 @@ def _low_accuracy(situation: Situation, settings: FalseStartConfig, last: Outcom
 
 
 def expected(settings: FalseStartConfig, labels: int) -> float:
-    """The least accuracy at a number of labels: interpolated, and level beyond the ends."""
+    """The least accuracy, or R², at a number of labels: interpolated, and level beyond the ends."""
     known = sorted(settings.expected)
     return float(np.interp(labels, known, [settings.expected[count] for count in known]))
 

@@ -19,8 +19,11 @@ Classes = npt.NDArray[np.int64]
 def compare(workspace: Workspace, round_: int, config: Config) -> Measured:
     """Measure a trained round; what there is nothing to compare with stays None.
 
-    The labels of the held-out set are read only where policy.metric names it.
+    The labels of the held-out set are read only where policy.metric names it. All of it is about predicted classes, so
+    of a regression nothing is measured.
     """
+    if config.task == "regression":
+        return Measured()
     now = _predictions(workspace.round_dir(round_))
     before = None if begins_attempt(workspace, round_) else _predictions(workspace.round_dir(round_ - 1))
     stop_now = _of(now, "stop")
@@ -33,7 +36,7 @@ def compare(workspace: Workspace, round_: int, config: Config) -> Measured:
         ours, theirs = _paired(stop_now, stop_before)
         agreement = round(kappa(ours, theirs), 6)
     truth = _truth(workspace, round_, config)
-    name = "held_out" if config.policy.metric == "accuracy" else "validation"
+    name = "held_out" if config.policy.on_held_out else "validation"
     return Measured(*_changes(_of(now, name), _of(before, name), truth), agreement, uncertainty)
 
 
@@ -96,6 +99,6 @@ def _changes(now: pa.Table, before: pa.Table, truth: pa.Table) -> tuple[int | No
 
 
 def _truth(workspace: Workspace, round_: int, config: Config) -> pa.Table:
-    if config.policy.metric == "accuracy":
+    if config.policy.on_held_out:
         return files.read_table(workspace.pool / "test.parquet", ["id", "label"])
     return files.read_table(workspace.round_dir(round_) / "labeled.parquet", ["id", "label"])

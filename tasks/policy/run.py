@@ -8,6 +8,7 @@ from typing import Any
 from tasks import files, outside, registry
 from tasks.config import Config
 from tasks.cost import calibration, forecast
+from tasks.datasets.store import load_task
 from tasks.history import history
 from tasks.policy import false_start, measure, next_round, target
 from tasks.policy.decision import Choice
@@ -74,7 +75,7 @@ def _situation(workspace: Workspace, folder: Path) -> Situation:
         unlabeled=files.count_rows(folder / "unlabeled.parquet"),
         held_out=files.count_rows(workspace.pool / "test.parquet"),
         rates=calibration.load(workspace, config, pool),
-        classes=len(files.read_object(workspace.pool / "pool.json", "classes")["classes"]),
+        classes=load_task(workspace).outputs,
     )
 
 

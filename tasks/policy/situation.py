@@ -9,6 +9,10 @@ from itertools import pairwise
 from tasks.config import Config
 from tasks.cost.rates import Rates
 from tasks.history import Outcome
+from tasks.policy import curve as curves
+from tasks.policy.curve import Curve
+from tasks.task_type import headline
+from tasks.task_type.headline import Headline
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Situation:
     held_out: int
     #: What a unit of compute takes; None where nobody has measured it.
     rates: Rates | None = None
+    #: Of a classification.
     classes: int = 2
     #: Labels of the next query where that is on record, as in a replay; None: policy.query_size is asked.
     next_size: int | None = None
@@ -52,15 +57,29 @@ class Situation:
         return max(each - prices.label, 0.0) / prices.annotator_second if math.isfinite(each) else known
 
     def metric(self, outcome: Outcome) -> float | None:
-        """The accuracy that the policies go by (policy.metric), or None if it was not measured."""
-        return outcome.accuracy if self.config.policy.metric == "accuracy" else outcome.validation_accuracy
+        """The accuracy, or R², that the policies go by (policy.metric), or None if it was not measured."""
+        return outcome.accuracy if self.config.policy.on_held_out else outcome.validation_accuracy
 
     def metric_items(self, outcome: Outcome) -> int:
         """On how many items policy.metric was taken; 0 where nobody has written it down."""
-        return self.held_out if self.config.policy.metric == "accuracy" else outcome.validation_items
+        return self.held_out if self.config.policy.on_held_out else outcome.validation_items
 
     @cached_property
     def curve(self) -> list[tuple[int, float]]:
         """Labels and policy.metric of the attempt's rounds in which it was measured."""
         points = [(outcome.labels, self.metric(outcome)) for outcome in self.attempt]
         return [(labels, value) for labels, value in points if value is not None]
+
+    @property
+    def headline(self) -> Headline:
+        """What kind of metric policy.metric is."""
+        return headline.of(self.config.task)
+
+    @cached_property
+    def fitted(self) -> Curve:
+        """The learning curve.
+
+        Raises:
+            ValueError: ``curve`` has too few points.
+        """
+        return curves.fit(self.curve, self.headline)

@@ -15,19 +15,23 @@ if TYPE_CHECKING:
 
 
 def curve(recording: Recording, rows: Sequence[Row]) -> bytes:
-    """A PNG of held-out accuracy over labels paid for, with a mark where each policy would have stopped."""
+    """A PNG of held-out accuracy, or R², over labels paid for, with a mark where each policy would have stopped."""
     figure, axes = _empty()
-    outcomes = recording.history
+    outcomes, metric = recording.history, recording.headline
     for attempt in sorted({outcome.attempt for outcome in outcomes}):
         mine = [outcome for outcome in outcomes if outcome.attempt == attempt]
-        places, percent = [one.bought for one in mine], [100 * one.accuracy for one in mine]
-        axes.plot(places, percent, marker=".", color="0.6", zorder=1)
+        places, values = [one.bought for one in mine], [metric.drawn(one.accuracy) for one in mine]
+        axes.plot(places, values, marker=".", color="0.6", zorder=1)
     for number, (labels, accuracy) in enumerate(sorted({_place(row) for row in rows if row.round is not None})):
         here = [row.rule for row in rows if row.round is not None and _place(row) == (labels, accuracy)]
         marker = "*" if BEST in here else "s" if TO_THE_END in here else "o"
         text = f"{labels} labels: {', '.join(here)}"
-        axes.scatter([labels], [100 * accuracy], s=90, marker=marker, color=f"C{number % 10}", label=text, zorder=2)
-    axes.set(xlabel="labels bought", ylabel="held-out accuracy, %", title=f"{recording.name}: where each policy stops")
+        place = [labels], [metric.drawn(accuracy)]
+        axes.scatter(*place, s=90, marker=marker, color=f"C{number % 10}", label=text, zorder=2)
+    title = f"{recording.name}: where each policy stops"
+    axes.set(xlabel="labels bought", ylabel=f"held-out {metric.axis}", title=title)
+    if not metric.share:
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], metric.lowest_drawn))
     axes.grid(True, alpha=0.3)
     axes.legend(loc="lower right", fontsize=8)
     return _png(figure)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tasks.config import Config
 from tasks.config_policy import (
+    METRICS,
     LearningCurveRule,
     MarginalValueRule,
     OverallUncertaintyRule,
@@ -77,8 +78,11 @@ def missing(stop: StopConfig, recording: Recording) -> str:
 
 def _tells_gains(recording: Recording) -> bool:
     """Whether it is known how sure a gain of the metric is."""
-    on_held_out = recording.config.policy.metric == "accuracy" and recording.held_out > 0
-    return _tells(recording, "compared") or on_held_out
+    if recording.config.policy.on_held_out and recording.held_out > 0:
+        return True
+    if recording.headline.share:
+        return _tells(recording, "compared")
+    return any(outcome.validation_items for outcome in recording.history)
 
 
 def _tells(recording: Recording, name: str) -> bool:
@@ -96,14 +100,15 @@ def _bounded(stop: StopConfig) -> list[str]:
 def prepared(recording: Recording, configured: Config) -> Recording:
     """The recording with the metric and the query sizes that are tried, and notes on what that means."""
     tried, recorded = configured.policy, recording.config.policy
-    metric = tried.metric if tried.metric in recording.known else "accuracy"
+    held_out, validated = reversed(METRICS[recording.config.task])
+    metric = validated if not tried.on_held_out and "validation_accuracy" in recording.known else held_out
     if metric != recorded.metric:
         recording = _without_pairs(recording)
     changed = {"metric": metric, "schedule": tried.schedule, "geometric": tried.geometric}
     policy = recorded.model_copy(update=changed)
     made = replace(recording, config=recording.config.model_copy(update={"policy": policy}))
-    if metric == "accuracy":
-        why = "policy.metric=accuracy" if tried.metric == "accuracy" else "no validation accuracy in the curve"
+    if metric == held_out:
+        why = f"policy.metric={held_out}" if tried.on_held_out else f"no validation {held_out} in the curve"
         made = made.noted(
             f"{why}: the held-out set decides here, and also says what was lost, which flatters the rules"
         )

@@ -10,6 +10,8 @@ from tasks.cost.rates import Rates
 from tasks.errors import ConfigError, DataError
 from tasks.history import Measured, Outcome, history
 from tasks.rounds import Workspace, load_config
+from tasks.task_type import headline
+from tasks.task_type.headline import Headline
 
 #: What a curve may lack because nothing measured it.
 MEASURED = ("validation_accuracy", *(field.name for field in fields(Measured)))
@@ -48,6 +50,11 @@ class Recording:
     notes: tuple[str, ...] = ()
 
     @property
+    def headline(self) -> Headline:
+        """What outcomes call accuracy."""
+        return headline.of(self.config.task)
+
+    @property
     def items(self) -> int:
         """Items of the pool; as good as endless where their number is not known."""
         return _ENDLESS if self.pool is None else self.pool
@@ -83,7 +90,7 @@ def of_workspace(workspace: Workspace, name: str | None = None) -> Recording:
 
 
 def check_judged(source: str, proxied: bool) -> None:
-    """Refuse a curve whose accuracy is not that of the model which the money is for.
+    """Refuse a curve whose metric is not that of the model which the money is for.
 
     Raises:
         ConfigError: it is the proxy's; ``source`` is named.

@@ -104,7 +104,7 @@ def _prefixes(history: Sequence[Outcome]) -> Iterator[list[Outcome]]:
 
 
 def utility(outcome: Outcome, value_per_point: float) -> float:
-    """What stopping there is worth: percentage points of held-out accuracy by their value, less the money spent."""
+    """What stopping there is worth: points of held-out accuracy (or R²) by their value, less the money spent."""
     return value_per_point * 100 * outcome.accuracy - outcome.money
 
 

@@ -59,7 +59,8 @@ def rows(recording: Recording, stops: Mapping[str, StopConfig], value_per_point:
 
     Args:
         stops: policies by their names.
-        value_per_point: of a percentage point of accuracy, in the currency of the prices; None leaves regret out.
+        value_per_point: of a percentage point of accuracy, or a hundredth of R², in the currency of the prices; None
+            leaves regret out.
     """
     value = value_per_point if "money" in recording.known else None
     points = len(regret.stopping_points(recording.history))
@@ -68,7 +69,8 @@ def rows(recording: Recording, stops: Mapping[str, StopConfig], value_per_point:
     end = regret.stopping_points(recording.history)[-1]
     found.append(_row(recording, regret.TO_THE_END, end, value, "the record ends here"))
     if value is not None:
-        why = f"highest accuracy x value - money, at {value:.6g} a percentage point"
+        metric = recording.headline
+        why = f"highest {metric.title} x value - money, at {value:.6g} a {metric.point}"
         found.append(_row(recording, BEST, regret.best(recording.history, value), value, why))
     return found
 

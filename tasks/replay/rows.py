@@ -10,12 +10,14 @@ from tasks.config import Config, LoopConfig
 from tasks.errors import DataError
 from tasks.history import Measured, Outcome
 from tasks.replay.recording import MEASURED, SUMS, Recording, check_judged, measured
+from tasks.task_type import headline
+from tasks.task_type.headline import ACCURACY, Headline
 
-#: What every row holds.
+#: Fields that every row holds; what a curve calls them depends on its metric, which is called accuracy here.
 REQUIRED = ("labels", "accuracy")
 #: What all rows hold, or none.
-_WHOLE = ("round", "attempt", "nll", "ece", *SUMS)
-COLUMNS = (*REQUIRED, *_WHOLE, *MEASURED)
+_WHOLE = ("round", "attempt", "nll", "ece", "rmse", "mae", *SUMS)
+_FIELDS = (*REQUIRED, *_WHOLE, *MEASURED)
 _INTEGERS = {
     *("labels", "round", "attempt", "record_epochs", "items_scored", "forward_passes", "bought"),
     *("compared", "gained", "lost"),
@@ -28,6 +30,8 @@ _RANGES = (
     | {"labels": (1.0, _MOST)}
     | _SHARES
 )
+#: An R² has no least value, nor has the likelihood of a number.
+_OF_NUMBERS = dict.fromkeys(("accuracy", "validation_accuracy"), (-_LARGEST, 1.0)) | {"nll": (-_LARGEST, _LARGEST)}
 _PAIRED = ("compared", "gained", "lost")
 #: Query sizes that can be asked again without the size of the pool, or prices of rounds.
 _POOL_FREE = ("fixed", "geometric")
@@ -39,20 +43,29 @@ class Row:
 
     #: Such as `row 3`, for messages.
     where: str
-    #: By names out of COLUMNS; what is not known is left out.
+    #: By the fields of ``columns``; what is not known is left out.
     values: Mapping[str, float]
+    #: What its source calls accuracy.
+    of: Headline = ACCURACY
 
     def has(self, name: str) -> bool:
         """Whether the row holds a value of that name."""
         return name in self.values
 
 
+def columns(of: Headline) -> dict[str, str]:
+    """The columns of a curve, and the fields of rows that they are."""
+    return {of.named(name): name for name in _FIELDS if name not in of.absent}
+
+
 def of_metrics(values: Mapping[str, float]) -> Row:
     """A row out of the metrics of a round by their names in MLflow, where `labels` are those paid for so far."""
-    named = {name: value for name, value in values.items() if name in COLUMNS}
+    of = headline.among(values)
+    fields = columns(of)
+    named = {fields[name]: value for name, value in values.items() if name in fields}
     if "labels" in values:
         named |= {"bought": values["labels"], "labels": values.get("attempt_labels", values["labels"])}
-    return Row(f"round {values.get('round', math.nan):g}", named)
+    return Row(f"round {values.get('round', math.nan):g}", named, of)
 
 
 def recording(name: str, source: str, rows: Sequence[Row], config: Config, fit: bool = True) -> Recording:
@@ -70,6 +83,7 @@ def recording(name: str, source: str, rows: Sequence[Row], config: Config, fit: 
     check_judged(source, proxied=not fit and config.proxy is not None)
     if not rows:
         raise DataError(f"{source}: no rows; a curve has one for each trained round")
+    rows = [replace(row, of=rows[0].of) for row in rows]
     for row in rows:
         _check_values(source, row)
     for column in _WHOLE:
@@ -88,22 +102,23 @@ def recording(name: str, source: str, rows: Sequence[Row], config: Config, fit: 
     ]
     known = frozenset(column for column in SUMS if rows[0].has(column)) | {"bought"} | measured(outcomes)
     if fit or config.policy.query_size not in _POOL_FREE:
-        config = _fitted(config, outcomes, known)
+        config = _fitted(config, outcomes, known, rows[0].of)
     return Recording(name, tuple(outcomes), known, config, pool=None, held_out=0)
 
 
 def _check_values(source: str, row: Row) -> None:
     for name in REQUIRED:
         if not row.has(name):
-            raise DataError(f"{source}, {row.where}, column {name}: no value")
+            raise DataError(f"{source}, {row.where}, column {row.of.named(name)}: no value")
+    ranges = _RANGES if row.of.share else _RANGES | _OF_NUMBERS
     for name, value in row.values.items():
-        where = f"{source}, {row.where}, column {name}"
+        where = f"{source}, {row.where}, column {row.of.named(name)}"
         if not math.isfinite(value):
             raise DataError(f"{where}: {value:g} is no finite number")
-        low, high = _RANGES.get(name, (0.0, _LARGEST))
+        low, high = ranges.get(name, (0.0, _LARGEST))
         if not low <= value <= high:
             limits = f"{low:g} or more" if value < low else f"{high:,.0f} or less"
-            limits = f"between {low:g} and {high:g}" if name in _SHARES else limits
+            limits = f"between {low:g} and {high:g}" if _SHARES.get(name) == (low, high) else limits
             raise DataError(f"{where}: {value:g} is not {limits}")
         if name in _INTEGERS and not value.is_integer():
             raise DataError(f"{where}: {value:g} is no whole number")
@@ -139,7 +154,9 @@ def _outcome(number: int, row: Row) -> Outcome:
         labels=whole("labels"),
         accuracy=values["accuracy"],
         nll=values.get("nll", math.nan),
-        ece=values.get("ece", math.nan),
+        ece=values.get("ece", math.nan) if row.of.share else None,
+        rmse=values.get("rmse"),
+        mae=values.get("mae"),
         money=values.get("money", math.nan),
         money_labels=values.get("money_labels", math.nan),
         money_compute=values.get("money_compute", math.nan),
@@ -169,7 +186,7 @@ def _check_order(source: str, row: Row, before: Outcome, after: Outcome) -> None
             raise DataError(f"{source}, {row.where}, column {name}: {new:g} {wanted}, that of the round before")
 
 
-def _fitted(base: Config, outcomes: Sequence[Outcome], known: frozenset[str]) -> Config:
+def _fitted(base: Config, outcomes: Sequence[Outcome], known: frozenset[str], of: Headline) -> Config:
     """``base`` with the sizes and the metric that the curve has; the loop ends with the record."""
     labels = [outcome.labels for outcome in outcomes]
     steps = [after - before for before, after in pairwise(labels) if after > before]
@@ -179,9 +196,9 @@ def _fitted(base: Config, outcomes: Sequence[Outcome], known: frozenset[str]) ->
         initial=labels[0],
         query_size=median_low(steps) if steps else base.loop.query_size,
     )
-    metric = "validation_accuracy" if "validation_accuracy" in known else "accuracy"
+    metric = of.named("validation_accuracy" if "validation_accuracy" in known else "accuracy")
     policy = base.policy.model_copy(update={"query_size": "fixed", "metric": metric})
-    return base.model_copy(update={"loop": loop, "policy": policy})
+    return base.model_copy(update={"task": of.task, "loop": loop, "policy": policy})
 
 
 def with_prices(recording: Recording, has_prices: bool) -> Recording:

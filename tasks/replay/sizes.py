@@ -19,15 +19,21 @@ from tasks.policy.query_size import choice as query_size
 from tasks.policy.retrain import choice as retrain
 from tasks.policy.situation import Situation
 from tasks.replay.recording import Recording
+from tasks.task_type.headline import Headline
 
 #: Query sizes that need neither prices nor a target.
 POLICIES = ("schedule", "geometric")
 #: To query sizes a round is no more than its labels.
 _BLANK = Outcome(0, 0, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, 0, 0)
-NOTE = (
-    "loop sizes: only the label counts are replayed; accuracy between two recorded ones is interpolated, as if it "
+_NOTE = (
+    "loop sizes: only the label counts are replayed; {} between two recorded ones is interpolated, as if it "
     "depended on the number of labels alone"
 )
+
+
+def note(of: Headline) -> str:
+    """What a reader of sizes has to know."""
+    return _NOTE.format(of.title)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,12 @@ from typing import Any
 from tasks import config, files
 from tasks.config import Config
 from tasks.cost import ledger
+from tasks.datasets.store import load_task
 from tasks.errors import WorkspaceError
 from tasks.history import Outcome, history
 from tasks.rounds import Workspace, decision, load_config, rounds
+from tasks.task_type import Classification, Regression, TaskType, headline
+from tasks.task_type.headline import Headline
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,27 @@ class Loop:
 
     workspace: Workspace
     config: Config
-    classes: tuple[str, ...]
+    #: What a label is.
+    task: TaskType
     #: Items of the whole pool, and of the held-out set.
     pool: int
     held_out: int
     rounds: tuple[Round, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What items are told apart by; none in a regression."""
+        return self.task.classes if isinstance(self.task, Classification) else ()
+
+    @property
+    def target(self) -> str:
+        """What a label is called."""
+        return self.task.target if isinstance(self.task, Regression) else "class"
+
+    @property
+    def metric(self) -> Headline:
+        """What outcomes call accuracy."""
+        return headline.of(self.task.name)
 
     @property
     def trained(self) -> list[Round]:
@@ -68,12 +87,11 @@ def read(workspace: Workspace) -> Loop:
         raise WorkspaceError(
             f"{workspace.root}: no round is trained yet, so there is nothing to report; go on with `frugal run`"
         )
-    pool = files.read_object(workspace.pool / "pool.json", "classes", "items")
     return Loop(
         workspace=workspace,
         config=settings,
-        classes=tuple(str(name) for name in pool["classes"]),
-        pool=pool["items"],
+        task=load_task(workspace),
+        pool=files.read_object(workspace.pool / "pool.json", "items")["items"],
         held_out=files.count_rows(workspace.pool / "test.parquet"),
         rounds=tuple(_rounds(workspace, outcomes)),
     )

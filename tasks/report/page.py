@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,21 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tasks import config
-from tasks.report import bill, decisions, forecast, proxy, quality, selection, words
+from tasks.report import bill, decisions, forecast, kinds, proxy, selection, words
 from tasks.report.bill import CATEGORIES, FATES, Line
-from tasks.report.figures import Drawing
+from tasks.report.drawing import Drawing
 from tasks.report.loop import Loop, Round
-from tasks.report.quality import Quality
 
-#: Classes up to which the confusion is shown in full, and those shown by name at most.
-_MATRIX, _CLASSES = 20, 50
-_MISTAKES = 20
-#: Per cent of colour in a cell of the confusion.
-_DEEPEST = 45
 _VERSIONS = ("frugal-loop", "torch", "torchvision", "numpy", "pyarrow", "matplotlib")
 
 
-def render(loop: Loop, lines: Sequence[Line], found: Quality, drawings: dict[str, Drawing]) -> str:
-    """The whole page as HTML text; equal arguments, files and libraries give equal text."""
+def render(loop: Loop, lines: Sequence[Line], found: Any, drawings: dict[str, Drawing]) -> str:
+    """The whole page as HTML text; equal arguments, files and libraries give equal text.
+
+    Args:
+        found: how good the last model is, as ``kinds.of(loop).quality`` has it.
+    """
+    kind = kinds.of(loop)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -33,15 +33,19 @@ def render(loop: Loop, lines: Sequence[Line], found: Quality, drawings: dict[str
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("percent", "points", "count", "amount", "duration", "decimal", "value"):
+    for name in ("percent", "points", "count", "amount", "duration", "decimal", "number", "value"):
         environment.filters[name] = getattr(words, name)
+    environment.filters["score"] = partial(words.score, of=loop.metric)
+    environment.filters["gain"] = partial(words.gain, of=loop.metric)
     environment.globals["change"] = words.change
     return environment.get_template("page.html.jinja").render(
         loop=loop,
         last=loop.trained[-1],
+        metric=loop.metric,
+        target=loop.target,
         currency=loop.config.prices.currency,
         standing=standing(loop),
-        interval=quality.interval(found),
+        interval=kind.interval(found),
         drawings=drawings,
         rows=_rows(loop),
         bill=_bill(lines),
@@ -51,9 +55,8 @@ def render(loop: Loop, lines: Sequence[Line], found: Quality, drawings: dict[str
         choices=decisions.choices(loop.rounds),
         decided=decisions.decided(loop.rounds),
         quality=found,
-        by_class=_worst(found),
-        matrix=_matrix(found) if len(loop.classes) <= _MATRIX else None,
-        mistakes=quality.mistakes(found, loop.classes, _MISTAKES),
+        model=kind.template,
+        **kind.values(loop, found),
         proxied=proxy.rows(loop),
         selection=selection.selection(loop),
         most=selection.MOST_OF_ROUND,
@@ -130,30 +133,5 @@ def _bill_rounds(rounds: Sequence[Round], lines: Sequence[Line]) -> list[dict[st
                 "sum": bill.money(mine),
                 "so_far": so_far,
             }
-        )
-    return rows
-
-
-def _worst(found: Quality) -> list[quality.OfClass]:
-    """All classes in their order, or the worst of many."""
-    if len(found.by_class) <= _MATRIX:
-        return found.by_class
-    return sorted(found.by_class, key=lambda one: 2.0 if one.accuracy is None else one.accuracy)[:_CLASSES]
-
-
-def _matrix(found: Quality) -> list[list[dict[str, Any]]]:
-    """The confusion's cells: the number, how deep it is shaded in per cent, and whether it counts right answers."""
-    rows = []
-    for true, row in enumerate(found.confusion):
-        shares = row / row.sum() if row.sum() else row
-        # Never so deep that the number is hard to read; a single mistake is seen.
-        depths = [
-            _DEEPEST * share if at == true else _DEEPEST * min(0.25 + share, 1) for at, share in enumerate(shares)
-        ]
-        rows.append(
-            [
-                {"number": float(number), "shade": round(depth) if number > 0 else 0, "right": at == true}
-                for at, (number, depth) in enumerate(zip(row, depths, strict=True))
-            ]
         )
     return rows

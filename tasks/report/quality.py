@@ -1,7 +1,6 @@
-"""How good the last round's model is: by class, and how far its confidence can be trusted."""
+"""How good the last round's model of classes is: by class, and how far its confidence can be trusted."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,8 @@ from tasks import files
 from tasks.errors import DataError
 from tasks.proportion import wilson
 from tasks.report.loop import Loop
-from tasks.train.evaluate import BINS, binned
+from tasks.report.predicted import held_out, repeats
+from tasks.task_type.class_scores import BINS, binned
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def quality(loop: Loop) -> Quality:
         by_class=[_of_class(number, confusion, loop.classes) for number in range(len(confusion))],
         confusion=confusion,
         bins=_bins(loop, last),
-        repeats=_repeats(metrics),
+        repeats=repeats(metrics, "accuracy"),
     )
 
 
@@ -109,16 +109,11 @@ def _of_class(number: int, confusion: npt.NDArray[np.float64], classes: tuple[st
 
 
 def _bins(loop: Loop, number: int) -> list[Bin]:
-    path = loop.workspace.round_dir(number) / "predictions.parquet"
-    if not path.exists():
+    kept = held_out(loop, number)
+    if kept is None:
         return []
-    predicted = files.read_table(path, ["id", "set", "label", "confidence"])
-    predicted = predicted.filter(pc.equal(predicted["set"], "held_out"))
-    truth = files.read_table(loop.workspace.pool / "test.parquet", ["id", "label"])
-    rows = pc.index_in(predicted["id"], value_set=truth["id"].combine_chunks())
-    if rows.null_count or len(predicted) != len(truth):
-        raise DataError(f"{path}: not of the held-out items in data/pool/test.parquet; restore it with `dvc checkout`")
-    right = np.asarray(pc.equal(predicted["label"], truth["label"].take(rows)), dtype=np.float64)
+    predicted, truth = kept
+    right = np.asarray(pc.equal(predicted["label"], truth), dtype=np.float64)
     return bins(np.asarray(predicted["confidence"], dtype=np.float64), right)
 
 
@@ -137,8 +132,3 @@ def bins(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) ->
         for inside in (place == number for number in range(BINS))
         if inside.any()
     ]
-
-
-def _repeats(metrics: dict[str, Any]) -> int:
-    spread = metrics.get("repeats")
-    return len(spread["accuracy"]["values"]) if spread else 1

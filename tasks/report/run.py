@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from tasks import files
-from tasks.report import bill, figures, page
+from tasks.report import bill, figures, kinds, page
 from tasks.report import loop as loops
 from tasks.report.bill import Line
-from tasks.report.figures import Drawing
+from tasks.report.drawing import Drawing
+from tasks.report.figures import Measure
 from tasks.report.loop import Loop
-from tasks.report.quality import Quality, quality
 from tasks.rounds import Workspace
 
 PAGE = "report.html"
@@ -28,8 +28,10 @@ def write(workspace: Workspace, out: Path) -> list[Path]:
     """
     files.check_folder(out, "the page and its figures")
     loop = loops.read(workspace)
-    lines, found = bill.lines(loop.rounds), quality(loop)
-    drawings = _drawings(loop, lines, found)
+    kind, lines = kinds.of(loop), bill.lines(loop.rounds)
+    found = kind.quality(loop)
+    drawn = [*_curves(loop), *_costs(loop, lines), *kind.drawings(loop, found)]
+    drawings = {drawing.name: drawing for drawing in drawn}
     # A JSON file can hold half a surrogate pair, which UTF-8 cannot.
     text = page.render(loop, lines, found, drawings).encode("utf-8", "replace")
     contents = {PAGE: text} | {f"{name}.png": drawing.png for name, drawing in drawings.items()}
@@ -38,25 +40,31 @@ def write(workspace: Workspace, out: Path) -> list[Path]:
     return [out / name for name in contents]
 
 
-def _drawings(loop: Loop, lines: list[Line], found: Quality) -> dict[str, Drawing]:
+def _curves(loop: Loop) -> list[Drawing]:
+    """The headline metric over labels, money and device time, and a regression's error over the first two."""
     outcomes = [round_.outcome for round_ in loop.trained if round_.outcome is not None]
-    currency = loop.config.prices.currency
     unit, seconds = _unit(outcomes[-1].device_hours * 3600)
-    drawn = [
-        figures.accuracy("accuracy-labels", loop.trained, [one.labels for one in outcomes], "labelled items"),
-        figures.accuracy("accuracy-money", loop.trained, [one.money for one in outcomes], f"money so far, {currency}"),
-        figures.accuracy(
-            "accuracy-device-hours",
-            loop.trained,
-            [one.device_hours * 3600 / seconds for one in outcomes],
-            f"{unit} so far",
-        ),
-        figures.stacked("bill", lines, "money", cumulated=True, along=f"money so far, {currency}"),
+    over: dict[str, tuple[list[float], str]] = {
+        "labels": ([one.labels for one in outcomes], "labelled items"),
+        "money": ([one.money for one in outcomes], f"money so far, {loop.config.prices.currency}"),
+        "device-hours": ([one.device_hours * 3600 / seconds for one in outcomes], f"{unit} so far"),
+    }
+
+    def curve(name: str, along: str, of: Measure) -> Drawing:
+        return figures.curve(f"{name}-{along}", loop.trained, *over[along], of)
+
+    drawn = [curve(loop.metric.name, along, figures.headlined(loop.metric)) for along in over]
+    if not loop.metric.share:
+        drawn += [curve("rmse", along, figures.rmse(loop.target)) for along in ("labels", "money")]
+    return drawn
+
+
+def _costs(loop: Loop, lines: list[Line]) -> list[Drawing]:
+    along = f"money so far, {loop.config.prices.currency}"
+    return [
+        figures.stacked("bill", lines, "money", cumulated=True, along=along),
         figures.stacked("device-seconds", lines, "device_s", cumulated=False, along="device-seconds"),
     ]
-    if found.bins:
-        drawn.append(figures.reliability("reliability", found))
-    return {drawing.name: drawing for drawing in drawn}
 
 
 def _unit(seconds: float) -> tuple[str, int]:

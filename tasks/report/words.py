@@ -4,6 +4,8 @@ import json
 import math
 from typing import Any, TypeGuard
 
+from tasks.task_type.headline import Headline
+
 NOTHING = "\N{EN DASH}"
 #: Between a number and its unit no line may break.
 _GAP = "\N{NO-BREAK SPACE}"
@@ -18,6 +20,18 @@ def percent(value: float | None, digits: int = 1) -> str:
         return NOTHING
     least = 10.0**-digits
     return f"<{_GAP}{least:.{digits}f}{_GAP}%" if 0 < 100 * value < least / 2 else f"{100 * value:.{digits}f}{_GAP}%"
+
+
+def score(value: float | None, digits: int = 1, *, of: Headline) -> str:
+    """A headline metric: a share in per cent, an R² with two digits more."""
+    return percent(value, digits) if of.share else decimal(value, digits + 2)
+
+
+def gain(value: float | None, *, of: Headline) -> str:
+    """A difference of headline metrics, with its sign: percentage points of a share, and a plain number of an R²."""
+    if of.share or not _is_number(value):
+        return points(value)
+    return f"{value:+z.4f}".replace("-", _MINUS)
 
 
 def points(value: float | None) -> str:
@@ -54,6 +68,18 @@ def duration(seconds: float | None) -> str:
 def decimal(value: float | None, digits: int = 3) -> str:
     """A plain number."""
     return NOTHING if not _is_number(value) else f"{value:.{digits}f}"
+
+
+def number(value: float | None) -> str:
+    """A number in somebody's unit, with four digits that tell something, and all of a larger one's whole part."""
+    if not _is_number(value):
+        return NOTHING
+    if value and not 1e-6 <= abs(value) < 1e15:
+        return f"{value:.3e}".replace("-", _MINUS)
+    digits = max(3 - math.floor(math.log10(abs(value))), 0) if value else 0
+    # A year has no comma.
+    text = f"{value:z,.{digits}f}" if abs(value) >= 1e4 else f"{value:z.{digits}f}"
+    return text.replace("-", _MINUS)
 
 
 def change(actual: float | None, forecast: float | None) -> str:

@@ -1,7 +1,7 @@
 """Initial pools that are chosen by what items look like, before any model can say more.
 
-Features are those of the file that `select.features` names, or else pixels, reduced by principal components. They are
-put to unit length, as in the publications of both methods.
+Features are those of the file that `select.features` names, or else the items as they come, reduced by principal
+components. They are put to unit length, as in the publications of both methods.
 """
 
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from tasks import outside
 from tasks.config import Config
+from tasks.datasets.flat import flat
 from tasks.datasets.source import Source
 from tasks.datasets.store import by_id, load_info, load_items
 from tasks.errors import ConfigError
@@ -28,9 +29,9 @@ Singles = npt.NDArray[np.float32]
 
 #: Items among which each method chooses; of larger pools a uniform sample, or as many as are wanted if these are more.
 _CLUSTERED, _HERDED = 100_000, 10_000
-#: Principal components, the items on which they are found, and the pixels a side to which larger images are averaged.
-_COMPONENTS, _FITTED, _SIDE = 64, 20_000, 32
-#: Items of which all pixels are held as floats at one time, and rows of the file.
+#: Principal components, and the items on which they are found.
+_COMPONENTS, _FITTED = 64, 20_000
+#: Items that are held as floats at one time, and rows of the file.
 _SLICE = 4096
 
 
@@ -87,9 +88,7 @@ def _features(workspace: Workspace, candidates: Candidates, sample: Positions) -
     """Of the candidates at ``sample``, in the order of their ids: float32 (n, d) of unit length, or 0."""
     ids, named = candidates.ids.take(sample), load_config(workspace).select.features
     features = (
-        _pixels(workspace, ids, candidates.seed)
-        if named is None
-        else _stored(outside.found(workspace.root, named), ids)
+        _plain(workspace, ids, candidates.seed) if named is None else _stored(outside.found(workspace.root, named), ids)
     )
     norms = np.sqrt(np.einsum("ij,ij->i", features, features, dtype=np.float64))
     norms[norms == 0] = 1
@@ -97,37 +96,28 @@ def _features(workspace: Workspace, candidates: Candidates, sample: Positions) -
     return features
 
 
-def _pixels(workspace: Workspace, ids: pa.Array, seed: np.random.SeedSequence) -> Singles:
-    """Principal components of the pixels, each channel at its standard deviation, fitted on at most 20,000 items.
+def _plain(workspace: Workspace, ids: pa.Array, seed: np.random.SeedSequence) -> Singles:
+    """Principal components of the items as they come, fitted on at most 20,000 of them.
 
     Source: N. Halko, P. G. Martinsson and J. A. Tropp, Finding Structure with Randomness, SIAM Review 2011.
     """
     from sklearn.utils.extmath import randomized_svd
 
-    items = load_items(workspace, "pool")
-    rows, std = items.rows(ids), np.array(load_info(workspace).std, dtype=np.float32)
-    fitted = _flat(items.array[rows[np.sort(smallest(random_keys(ids, seed), _FITTED))]], std)
+    items, info = load_items(workspace, "pool"), load_info(workspace)
+    rows = items.rows(ids)
+
+    def taken(part: Positions) -> Singles:
+        return flat(items.array[part], info.kind, info.mean, info.std)
+
+    fitted = taken(rows[np.sort(smallest(random_keys(ids, seed), _FITTED))])
     mean = fitted.mean(axis=0)
     fitted -= mean
     count = min(_COMPONENTS, *fitted.shape)
     _, _, components = randomized_svd(fitted, count, random_state=int(seed.generate_state(1)[0]))
     features = np.empty((len(rows), count), dtype=np.float32)
     for start in range(0, len(rows), _SLICE):
-        part = _flat(items.array[rows[start : start + _SLICE]], std)
-        features[start : start + _SLICE] = (part - mean) @ components.T
+        features[start : start + _SLICE] = (taken(rows[start : start + _SLICE]) - mean) @ components.T
     return features
-
-
-def _flat(images: npt.NDArray[np.uint8], std: Singles) -> Singles:
-    """Images (n, channels, height, width) as rows of floats, averaged down to at most 32 pixels a side."""
-    import torch
-
-    height, width = (min(side, _SIDE) for side in images.shape[2:])
-    pixels = torch.from_numpy(images).float()
-    if (height, width) != images.shape[2:]:
-        pixels = torch.nn.functional.adaptive_avg_pool2d(pixels, (height, width))
-    flat: Singles = pixels.numpy() / (255 * np.where(std > 0, std, 1))[:, None, None]
-    return flat.reshape(len(images), -1)
 
 
 def _stored(path: Path, ids: pa.Array) -> Singles:

@@ -21,9 +21,12 @@ import pyarrow.csv
 from tasks import files, outside
 from tasks.config import Config
 from tasks.datasets.source import Source
+from tasks.datasets.store import load_task
 from tasks.errors import ConfigError, DataError
 from tasks.rounds import Workspace, begins_attempt, load_config, rounds
 from tasks.select.choice import Candidates, Chosen
+from tasks.task_type import TaskType, from_description
+from tasks.task_type.classification import Classification
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,8 @@ def select(workspace: Workspace, candidates: Candidates, size: int) -> Chosen:
     """
     config = load_config(workspace)
     recording = read(str(config.select.recorded), workspace.root)
-    classes = files.read_object(workspace.pool / "pool.json", "classes")["classes"]
     known = files.read_table(workspace.pool / "manifest.parquet", ["id"])["id"].combine_chunks()
-    _check_pool(recording, tuple(classes), known, config.dataset.name)
+    _check_pool(recording, load_task(workspace), known, config.dataset.name)
     places = pc.index_in(recording.ids, value_set=candidates.ids).drop_null()
     if len(places) < size:
         raise ConfigError(
@@ -78,7 +80,7 @@ def check_recording(config: Config, root: Path, source: Source) -> None:
     if config.select.recorded is None:
         return
     recording = read(config.select.recorded, root)
-    _check_pool(recording, source.classes, pa.array(source.pool.ids, pa.string()), config.dataset.name)
+    _check_pool(recording, source.task, pa.array(source.pool.ids, pa.string()), config.dataset.name)
     if (wanted := _wanted(config)) > len(recording.ids):
         raise ConfigError(
             f"{recording.path}: has {len(recording.ids)} ids, fewer than the {wanted} labels of the loop; lower "
@@ -125,7 +127,7 @@ def _of_loop(root: Path) -> Recording:
         raise ConfigError(f"select.recorded: {root} is not the folder of a loop that has selected anything")
     tables = [files.read_table(path, ["id", "rank"]).sort_by("rank") for path in selected]
     ids = _strings(root, pa.concat_tables(tables)["id"])
-    return Recording(root, _distinct(root, ids), files.read_object(workspace.pool / "pool.json", "classes"))
+    return Recording(root, _distinct(root, ids), files.read_object(workspace.pool / "pool.json"))
 
 
 def _selected(workspace: Workspace) -> Iterator[Path]:
@@ -173,14 +175,11 @@ def _distinct(path: Path, ids: pa.Array) -> pa.Array:
     return ids
 
 
-def _check_pool(recording: Recording, classes: tuple[str, ...], known: pa.Array, dataset: str) -> None:
+def _check_pool(recording: Recording, task: TaskType, known: pa.Array, dataset: str) -> None:
     """Refuse a recording of other data; the same items in another resolution, or more of them, are no other data."""
     before = recording.pool or {}
-    if before and tuple(before["classes"]) != classes:
-        raise DataError(
-            f"{recording.path}: a proxy with other classes than the target ({_few(before['classes'])} beside "
-            f"{_few(classes)}); correct select.recorded"
-        )
+    if before:
+        _check_task(recording.path, from_description(before, f"{recording.path}, pool.json"), task)
     if before.get("dataset", dataset) != dataset:
         raise DataError(
             f"{recording.path}: the recording is of another pool ({before['dataset']}, not {dataset}); correct "
@@ -194,5 +193,24 @@ def _check_pool(recording: Recording, classes: tuple[str, ...], known: pa.Array,
         )
 
 
-def _few(names: tuple[str, ...] | list[str]) -> str:
+def _check_task(path: Path, before: TaskType, task: TaskType) -> None:
+    """Refuse what a proxy chose to learn something else; other bounds of the same number are no other task."""
+    if isinstance(before, Classification) and isinstance(task, Classification):
+        if before.classes != task.classes:
+            raise DataError(
+                f"{path}: a proxy with other classes than the target ({_few(before.classes)} beside "
+                f"{_few(task.classes)}); correct select.recorded"
+            )
+    elif (learnt := _learnt(before)) != (wanted := _learnt(task)):
+        raise DataError(
+            f"{path}: a proxy that learns something else than the target ({learnt} beside {wanted}); correct "
+            "select.recorded"
+        )
+
+
+def _learnt(task: TaskType) -> str:
+    return f"classes: {_few(task.classes)}" if isinstance(task, Classification) else f"a number: {task.target}"
+
+
+def _few(names: tuple[str, ...]) -> str:
     return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tasks import cache as caches
 from tasks import feature_file, files, outside, registry
 from tasks.config import Config
 from tasks.cost.ledger import Usage
+from tasks.datasets.shown import described
+from tasks.datasets.store import load_task
 from tasks.drawer import unpaid
 from tasks.errors import ConfigError, DataError
 from tasks.rounds import Workspace, begins_attempt, load_config
@@ -20,9 +21,11 @@ from tasks.seeds import seed_sequence
 from tasks.select.choice import Candidates, Chosen
 from tasks.select.featured import by_features
 from tasks.select.freshness import freshest_first
+from tasks.task_type import TaskType
+from tasks.task_type.classification import Classification
 
-#: Columns of the cache.
-_READ = ("id", "score", "scored_round", "proposal", "confidence")
+#: Columns of the cache, besides how sure its model was.
+_READ = ("id", "score", "scored_round", "proposal")
 
 
 def run(workspace: Workspace, round_: int, usage: Usage) -> None:
@@ -33,8 +36,9 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
             function, or such as are not finite.
     """
     folder, previous, config = workspace.round_dir(round_), workspace.previous_dir(round_), load_config(workspace)
-    digest = files.read_json(workspace.pool / "pool.json").get("digest")
-    cache = caches.read(previous / "scores.parquet", config.infer.acquisition, digest, _READ)
+    digest, task = files.read_json(workspace.pool / "pool.json").get("digest"), load_task(workspace)
+    columns = (*_READ, task.certainty)
+    cache = caches.read(previous / "scores.parquet", config.infer.acquisition, digest, task, columns)
     ids = files.read_table(previous / "unlabeled.parquet", ["id"])["id"].combine_chunks()
     caches.check_pool(previous / "scores.parquet", cache, ids, workspace.pool / "manifest.parquet")
     rows = caches.rows(cache, ids)
@@ -120,23 +124,12 @@ def _write_selected(workspace: Workspace, round_: int, candidates: Candidates, c
 
 
 def _write_tasks(workspace: Workspace, round_: int, ids: pa.Array, cache: pa.Table, rows: pa.Array) -> None:
-    manifest = files.read_table(workspace.pool / "manifest.parquet", ["id", "uri"])
-    # A hash table of the few chosen ids, not of the whole pool.
-    manifest = manifest.filter(pc.is_in(manifest["id"], value_set=ids)).combine_chunks()
-    uris = manifest["uri"].take(pc.index_in(ids, value_set=manifest["id"]))
-    classes = files.read_json(workspace.pool / "pool.json")["classes"]
-    proposals = cache["proposal"].combine_chunks().take(rows).to_pylist()
-    confidences = cache["confidence"].combine_chunks().take(rows).to_pylist()
-    if (wrong := max((label for label in proposals if label is not None), default=0)) >= len(classes):
-        raise DataError(
-            f"{workspace.previous_dir(round_) / 'scores.parquet'}: proposes class {wrong}, but there are "
-            f"{len(classes)}, numbered from 0; restore it with `dvc checkout`"
-        )
+    proposals = _proposals(workspace, round_, cache.take(rows))
     wanted = set(unpaid(workspace, round_))
     lines = [
-        {"id": id_, "uri": uri, "round": round_, "priority": rank, "proposals": _proposals(classes, label, confidence)}
-        for rank, (id_, uri, label, confidence) in enumerate(
-            zip(ids.to_pylist(), uris.to_pylist(), proposals, confidences, strict=True)
+        {"id": id_, **item, "round": round_, "priority": rank, "proposals": proposal}
+        for rank, (id_, item, proposal) in enumerate(
+            zip(ids.to_pylist(), described(workspace, ids), proposals, strict=True)
         )
         if id_ in wanted
     ]
@@ -144,7 +137,27 @@ def _write_tasks(workspace: Workspace, round_: int, ids: pa.Array, cache: pa.Tab
     files.write_bytes(workspace.round_dir(round_) / "tasks.jsonl", text.encode())
 
 
-def _proposals(classes: list[str], label: int | None, confidence: float | None) -> list[dict[str, Any]]:
-    if label is None or confidence is None:
-        return []
-    return [{"label": classes[label], "confidence": round(confidence, 6)}]
+def _proposals(workspace: Workspace, round_: int, known: pa.Table) -> list[list[dict[str, Any]]]:
+    """What the model before says of each item, in rows of the cache; nothing of one that it never saw."""
+    task, path = load_task(workspace), workspace.previous_dir(round_) / "scores.parquet"
+    labels, certainties = known["proposal"].to_pylist(), known[task.certainty].to_pylist()
+    _check_classes(path, labels, task)
+    return [
+        [] if label is None or sure is None else [{"label": task.told(label), task.certainty: _rounded(sure, task)}]
+        for label, sure in zip(labels, certainties, strict=True)
+    ]
+
+
+def _rounded(sure: float, task: TaskType) -> float:
+    # A standard deviation is of any size, so its digits are counted from the first that is not 0.
+    return round(sure, 6) if isinstance(task, Classification) else float(f"{sure:.6g}")
+
+
+def _check_classes(path: Path, labels: list[Any], task: TaskType) -> None:
+    if not isinstance(task, Classification):
+        return
+    if (wrong := max((label for label in labels if label is not None), default=0)) >= task.outputs:
+        raise DataError(
+            f"{path}: proposes class {wrong}, but there are {task.outputs}, numbered from 0; restore it with "
+            "`dvc checkout`"
+        )

@@ -10,13 +10,14 @@ from torch import nn
 
 from tasks import files
 from tasks.config import Config
+from tasks.config_train import TrainConfig
 from tasks.cost import agreement as possible
 from tasks.cost.ledger import Usage
-from tasks.datasets.store import Items, load_items
+from tasks.datasets.store import load_items
 from tasks.errors import ConfigError
 from tasks.infer.scoring import score_items
 from tasks.models import device as devices
-from tasks.models import stored
+from tasks.models import encoded, stored
 from tasks.models.view import View
 from tasks.order import random_keys, smallest
 from tasks.rounds import Workspace, load_config
@@ -32,7 +33,6 @@ from tasks.train.trainings import Trainings
 class _Sample:
     """Unlabelled items that both models score."""
 
-    pool: Items
     #: Positions in the pool, in the order of the ids.
     rows: npt.NDArray[np.int64]
     #: How many of them a model would take.
@@ -81,7 +81,7 @@ def _sample(workspace: Workspace, round_: int, config: Config, size: int) -> _Sa
     answered = np.asarray(files.read_table(folder / "labeled.parquet", ["round"])["round"])
     bought = int(np.count_nonzero(answered == round_))
     # In the order of their ids: an item's dropout masks must not depend on how the rows of a file are ordered.
-    return _Sample(pool, pool.rows(ids.sort()), share_taken(len(ids), bought, len(unlabeled)))
+    return _Sample(pool.rows(ids.sort()), share_taken(len(ids), bought, len(unlabeled)))
 
 
 def _compared(
@@ -99,20 +99,19 @@ def _compared(
     if reason is not None:
         return told | {"spearman": None, "pearson": None, "overlap": None, "reason": reason, "ceiling": None}
 
-    def scores(models: Sequence[nn.Module], view: View, passes: int) -> Scores:
-        infer = config.infer
+    def scores(models: Sequence[nn.Module], learnt: TrainConfig, view: View, passes: int) -> Scores:
+        infer, items = config.infer, encoded.load(workspace, "pool", learnt).items.array
         usage.forward_passes += len(sample.rows) * len(models) * passes
-        array, rows = sample.pool.array, sample.rows
-        return score_items(models, view, array, rows, infer.acquisition, infer.batch_size, passes).score
+        return score_items(models, view, items, sample.rows, infer.acquisition, infer.batch_size, passes).score
 
     proxies, view, _ = stored.read(workspace.round_dir(round_), trainings.view.device)
-    by_proxy = scores(proxies, view, config.infer.passes)
-    by_target = scores(models, trainings.view, possible.passes(config))
+    by_proxy = scores(proxies, config.selecting, view, config.infer.passes)
+    by_target = scores(models, config.train, trainings.view, possible.passes(config))
     ceiling = None
     if config.proxy is not None and config.proxy.ceiling:
         # The seeds that come after those of the repeats.
         other = trainings.ensemble(config.train.repeats).models
-        by_other = scores(other, trainings.view, possible.passes(config))
+        by_other = scores(other, config.train, trainings.view, possible.passes(config))
         ceiling = asdict(agreement(by_other, by_target, sample.top))
     found = agreement(by_proxy, by_target, sample.top)
     if not (np.isfinite(by_proxy).all() and np.isfinite(by_target).all()):

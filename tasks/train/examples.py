@@ -3,20 +3,23 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from tasks.models.inputs import Inputs
 
 
 @dataclass(frozen=True)
 class Examples:
     """Labelled items; position i of both arrays speaks of the same item."""
 
-    #: uint8, (N, channels, height, width); in memory or memory-mapped.
-    items: npt.NDArray[np.uint8]
-    #: int64, (N,), each in 0…classes-1.
-    labels: npt.NDArray[np.int64]
+    #: N of them as the model takes them; in memory or memory-mapped.
+    items: Inputs
+    #: (N,): int64, each in 0…classes-1, or float64.
+    labels: npt.NDArray[Any]
     #: string, (N,), ascending; None where nobody asks who they are.
     ids: pa.Array | None = None
 

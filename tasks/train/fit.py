@@ -12,12 +12,11 @@ from torch import Tensor, nn
 from tasks import progress
 from tasks.config_train import TrainConfig
 from tasks.cost.ledger import Usage
-from tasks.datasets import images
 from tasks.errors import ConfigError, Diverged
 from tasks.models.device import reproducible
-from tasks.models.forward import log_probabilities
+from tasks.models.forward import predict
+from tasks.models.inputs import resident
 from tasks.models.view import View
-from tasks.train.evaluate import accuracy, nll
 from tasks.train.examples import Examples
 from tasks.train.joint import objective
 from tasks.train.replay import Replay
@@ -54,10 +53,11 @@ def fit(
     Returns:
         The model on the view's device, in evaluation mode, and per epoch: epoch (from 1), loss (mean over the epoch's
         items, as augmented and with dropout), loss_prediction (the same of the error of the predicted losses) where
-        they are learnt, lr (of the last step), validation_loss and validation_accuracy if any.
+        they are learnt, lr (of the last step), validation_loss and the validation's headline metric if any.
 
     Raises:
-        ConfigError: fp16 on a CPU, or batch normalisation with single-item batches.
+        ConfigError: fp16 on a CPU, batch normalisation with single-item batches, or an optimizer that the model does
+            not take.
         Diverged: the loss became infinite or undefined; it holds the epochs before that one.
     """
     usage = usage or Usage()
@@ -68,13 +68,12 @@ def fit(
     ):
         model = view.placed(build())
         check_batches(model, total, settings.batch_size)
-        minimised = objective(model, _compiled(model) if settings.compile else model, settings)
+        minimised = objective(model, settings, view.task)
         optimizer = _optimizer(model, settings)
         autocast = view.autocast()
         scaler = torch.amp.GradScaler(view.device.type, enabled=view.precision == "fp16")
 
-        # All labelled items lie on the device as bytes: no loader, no workers, a quarter of the memory of floats.
-        items = torch.from_numpy(np.array(train.items)).to(view.device)
+        items = resident(train.items, view.device)
         labels = torch.from_numpy(np.array(train.labels)).to(view.device)
 
         steps = len(_batches(torch.arange(total), settings.batch_size)) * settings.epochs
@@ -87,9 +86,7 @@ def fit(
             order = (torch.randperm(total) if replay is None else replay.order()).to(view.device)
             sums = torch.zeros(len(minimised.names), dtype=torch.float64, device=view.device)
             for chosen in _batches(order, settings.batch_size):
-                # index_select copies whole rows: many times as fast as items[chosen] on a CPU.
-                batch = view.normalised(items.index_select(0, chosen))
-                batch = images.augment(batch, settings.augment, torch.default_generator)
+                batch = view.augmented(view.normalised(items(chosen)), settings.augment)
                 lr = learning_rate(settings, step / steps)
                 for group in optimizer.param_groups:
                     group["lr"] = lr
@@ -112,11 +109,14 @@ def fit(
             history.append(record)
             if not validation:
                 continue
-            scores = log_probabilities(model, validation.items, view)
+            seen = predict(model, validation.items, view)
             usage.forward_passes += len(validation)
-            record["validation_loss"] = nll(scores, validation.labels)
+            # What is not a number is looked for below, so there is no need to warn of it.
+            with np.errstate(invalid="ignore", over="ignore"):
+                measures = view.task.evaluate(seen, validation.labels)
+            record["validation_loss"] = measures["nll"]
             _check_finite(record["validation_loss"], record, history[:-1])
-            record["validation_accuracy"] = accuracy(scores, validation.labels)
+            record[f"validation_{view.task.headline}"] = measures[view.task.headline]
             if record["validation_loss"] < best_loss:
                 best, best_loss, best_epoch = copy.deepcopy(model.state_dict()), record["validation_loss"], epoch
             elif settings.patience is not None and epoch - best_epoch >= settings.patience:
@@ -125,13 +125,6 @@ def fit(
         if best is not None:
             model.load_state_dict(best)
         return model.eval(), history
-
-
-def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    # What this process compiled before would otherwise decide which kernels it makes now, and so the last digits.
-    torch.compiler.reset()
-    compiled: Callable[[Tensor], Tensor] = torch.compile(model)
-    return compiled
 
 
 def _check_finite(loss: float, record: dict[str, Any], before: History) -> None:
@@ -176,7 +169,34 @@ def _batches(order: Tensor, batch_size: int) -> list[Tensor]:
     return batches
 
 
+def check_optimizer(model: nn.Module, settings: TrainConfig) -> None:
+    """Refuse an optimizer that would go through a whole table of which a batch has read a few rows.
+
+    Args:
+        model: on any device, also "meta".
+
+    Raises:
+        ConfigError: the model learns row by row, and is to be compiled, or the optimizer is not plain stochastic
+            gradient descent.
+    """
+    if _learns_by_rows(model) and settings.compile:
+        raise ConfigError(f"train.compile: {settings.model} takes no tensors that can be compiled for; set it to false")
+    plain = settings.optimizer == "sgd" and not settings.momentum and not settings.weight_decay
+    if _learns_by_rows(model) and not plain:
+        raise ConfigError(
+            f"train.optimizer: {settings.model} learns only the rows of its table that a batch reads, by plain "
+            "stochastic gradient descent; set train.optimizer=sgd, train.momentum=0 and train.weight_decay=0"
+        )
+
+
+def _learns_by_rows(model: nn.Module) -> bool:
+    return any(getattr(module, "sparse", False) for module in model.modules())
+
+
 def _optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
+    check_optimizer(model, settings)
+    if _learns_by_rows(model):
+        return torch.optim.SGD(model.parameters(), settings.lr, foreach=False)
     # Fused: one kernel for all weights, on a CPU as well.
     if settings.optimizer == "sgd":
         return torch.optim.SGD(

@@ -4,7 +4,6 @@ Source: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Esti
 2017, section 2.4, without adversarial examples: every member sees all training items, in an order of its own.
 """
 
-import functools
 import math
 import statistics
 from collections.abc import Callable
@@ -16,7 +15,8 @@ import numpy.typing as npt
 from torch import nn
 
 from tasks.errors import Diverged
-from tasks.models.forward import log_probabilities
+from tasks.models.forward import predict
+from tasks.models.inputs import Inputs
 from tasks.models.view import View
 from tasks.train.fit import History
 
@@ -54,23 +54,18 @@ class Ensemble:
         lowest = [min(epoch.get("validation_loss", math.inf) for epoch in epochs) for epochs in self.histories]
         return math.fsum(lowest) / len(lowest)
 
-    def log_probabilities(self, items: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.floating[Any]]:
-        """Natural logarithms of the mean of the members' class probabilities, of all ``items``.
+    def predict(self, items: Inputs, view: View) -> npt.NDArray[np.floating[Any]]:
+        """What the members together say of all ``items``, in the predictions of the view's task type.
 
         Returns:
-            (N, classes), N at least 1: float32 as it comes from a single model, float64 from several.
+            (N, …), N at least 1: as it comes from a single model, float64 from several.
 
         Raises:
             ConfigError: fp16 on a CPU.
         """
         if len(self.models) == 1:
-            return log_probabilities(self.models[0], items, view)
-        each = (log_probabilities(model, items, view).astype(np.float64) for model in self.models)
-        # The caller looks for what is not a number, so there is no need to warn of it.
-        with np.errstate(invalid="ignore"):
-            total = functools.reduce(np.logaddexp, each)
-        mean: npt.NDArray[np.float64] = total - math.log(len(self.models))
-        return mean
+            return predict(self.models[0], items, view)
+        return view.task.mixed([predict(model, items, view) for model in self.models])
 
 
 def fit_members(fit_one: Callable[[int], tuple[nn.Module, History]], members: int) -> Ensemble:

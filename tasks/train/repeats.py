@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from tasks.train.evaluate import LogProbabilities
 from tasks.train.members import Ensemble
+from tasks.train.predictions import Predictions
 
 #: What ``evaluate`` returns.
 Measures = dict[str, Any]
-
-_SPREAD = ("accuracy", "nll", "ece")
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Repeated:
     #: Its number, from 0.
     kept: int
     #: What it says of the held-out items.
-    scores: LogProbabilities
+    scores: Predictions
     #: Of each repeat.
     measures: tuple[Measures, ...]
     #: Of each repeat; infinite where nothing was validated.
@@ -40,19 +38,20 @@ class Repeated:
         """The measures of a single training as they are; of several their means, and how far they lie apart.
 
         The means of per_class and confusion are taken cell by cell, so the latter are fractions of items whose rows
-        still sum to the items of a class. Added are ``kept``, and ``repeats``: for accuracy, nll, ece and, if there is
-        one, validation_loss the ``values`` in the order of the repeats and ``std``, their sample standard deviation.
+        still sum to the items of a class. Added are ``kept``, and ``repeats``: for each metric that is a number and, if
+        there is one, validation_loss the ``values`` in the order of the repeats and ``std``, their sample standard
+        deviation.
         """
         if len(self.measures) == 1:
             return self.measures[0]
-        spread = {name: _spread([measures[name] for measures in self.measures]) for name in _SPREAD}
+        spread = {name: _spread([measures[name] for measures in self.measures]) for name in _numbers(self.measures)}
         if all(map(math.isfinite, self.validation_losses)):
             spread["validation_loss"] = _spread(list(self.validation_losses))
         return {**_means(self.measures), "kept": self.kept, "repeats": spread}
 
 
 def repeat(
-    times: int, train: Callable[[int], Ensemble], measure: Callable[[Ensemble], tuple[Measures, LogProbabilities]]
+    times: int, train: Callable[[int], Ensemble], measure: Callable[[Ensemble], tuple[Measures, Predictions]]
 ) -> Repeated:
     """Train and measure several times, with no more than the best ensemble so far and the newest in memory.
 
@@ -63,7 +62,7 @@ def repeat(
     """
     measures, losses = [], []
 
-    def once(number: int) -> tuple[Ensemble, LogProbabilities]:
+    def once(number: int) -> tuple[Ensemble, Predictions]:
         ensemble = train(number)
         measured, scores = measure(ensemble)
         measures.append(measured)
@@ -75,16 +74,22 @@ def repeat(
     return Repeated(best, losses.index(min(losses)), scores, tuple(measures), tuple(losses))
 
 
+def _numbers(measures: tuple[Measures, ...]) -> list[str]:
+    return [name for name, value in measures[0].items() if isinstance(value, float)]
+
+
 def _means(measures: tuple[Measures, ...]) -> Measures:
     first = measures[0]
-    numbers = {name: statistics.fmean(one[name] for one in measures) for name in _SPREAD}
-    # All repeats meet the same items, so a class is without items in all of them or in none.
-    per_class = {
-        name: None if value is None else statistics.fmean(one["per_class"][name] for one in measures)
-        for name, value in first["per_class"].items()
-    }
-    confusion = np.mean([one["confusion"] for one in measures], axis=0).tolist()
-    return {**numbers, "per_class": per_class, "confusion": confusion}
+    means: Measures = {name: statistics.fmean(one[name] for one in measures) for name in _numbers(measures)}
+    if "per_class" in first:
+        # All repeats meet the same items, so a class is without items in all of them or in none.
+        means["per_class"] = {
+            name: None if value is None else statistics.fmean(one["per_class"][name] for one in measures)
+            for name, value in first["per_class"].items()
+        }
+    if "confusion" in first:
+        means["confusion"] = np.mean([one["confusion"] for one in measures], axis=0).tolist()
+    return means
 
 
 def _spread(values: list[float]) -> dict[str, Any]:

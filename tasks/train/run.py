@@ -4,9 +4,10 @@ from typing import Any
 
 from tasks import files
 from tasks.cost.ledger import Usage
-from tasks.datasets.store import load_info
+from tasks.datasets.store import load_task
 from tasks.errors import Diverged
 from tasks.models import device as devices
+from tasks.models import encoded
 from tasks.rounds import Workspace, load_config
 from tasks.seeds import torch_seed
 from tasks.train import round as rounds
@@ -38,7 +39,9 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     """
     folder, config = workspace.round_dir(round_), load_config(workspace)
     plan, learner = files.read_object(folder / "plan.json", "retrain"), rounds.selecting(config)
-    start = starts.read(workspace, round_, learner.settings.members, learner.fresh(load_info(workspace)))
+    shape = encoded.load(workspace, "pool", learner.settings).shape
+    fresh = learner.fresh(shape, load_task(workspace))
+    start = starts.read(workspace, round_, learner.settings.members, fresh)
     trainings, sets = rounds.prepare(workspace, round_, learner, start, _value(plan, "stop_set", 0), usage)
     diverged = False
     with (

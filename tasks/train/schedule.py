@@ -12,6 +12,7 @@ def learning_rate(settings: TrainConfig, done: float) -> float:
     """The learning rate once the share ``done`` in [0, 1) of all steps has been taken.
 
     - constant: ``lr``.
+    - linear: falls to 0, lr (1 - done), as fastText's does.
     - step: ``lr`` times ``step_factor`` for each share in ``step_at`` that has passed.
     - cosine: lr (1 + cos(π done)) / 2, Loshchilov & Hutter, SGDR, ICLR 2017, eq. 5, one period.
     - one_cycle: rises from lr/25 to lr in the first 30 % and falls to 0, both along half a cosine; the learning rates
@@ -20,6 +21,8 @@ def learning_rate(settings: TrainConfig, done: float) -> float:
     if settings.schedule == "step":
         passed = sum(done >= share for share in settings.step_at)
         return float(settings.lr * settings.step_factor**passed)
+    if settings.schedule == "linear":
+        return settings.lr * (1 - done)
     if settings.schedule == "cosine":
         return settings.lr * _falling(done)
     if settings.schedule == "one_cycle":

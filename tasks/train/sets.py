@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from tasks.cost.ledger import Usage
 from tasks.datasets.store import Items
 from tasks.errors import Diverged
+from tasks.models.inputs import Inputs
 from tasks.models.view import View
-from tasks.train.evaluate import LogProbabilities, evaluate
 from tasks.train.examples import Examples
 from tasks.train.members import Ensemble
-from tasks.train.predictions import Prediction
+from tasks.train.predictions import Prediction, Predictions
 from tasks.train.repeats import Measures, Repeated
 
 
@@ -25,18 +24,17 @@ class Sets:
     validation: Examples
     #: Without labels: nobody asks for them. Empty where there is no stop set.
     stop: Items
-    classes: tuple[str, ...]
     view: View
     usage: Usage
 
-    def measure(self, ensemble: Ensemble) -> tuple[Measures, LogProbabilities]:
-        """How good an ensemble is on the held-out set, and the log-probabilities that say so.
+    def measure(self, ensemble: Ensemble) -> tuple[Measures, Predictions]:
+        """How good an ensemble is on the held-out set, and the predictions that say so.
 
         Raises:
             Diverged: they are not finite.
         """
         scores = self._look(ensemble, self.held_out.items)
-        return evaluate(scores, self.held_out.labels, self.classes), scores
+        return self.view.task.evaluate(scores, self.held_out.labels), scores
 
     def predict(self, repeated: Repeated) -> list[Prediction]:
         """What the kept ensemble says of all sets that are not empty; the held-out set is not looked at again.
@@ -53,8 +51,8 @@ class Sets:
                 predictions.append(Prediction(name, ids, self._look(repeated.ensemble, items)))
         return predictions
 
-    def _look(self, ensemble: Ensemble, items: npt.NDArray[np.uint8]) -> LogProbabilities:
-        scores = ensemble.log_probabilities(items, self.view)
+    def _look(self, ensemble: Ensemble, items: Inputs) -> Predictions:
+        scores = ensemble.predict(items, self.view)
         self.usage.forward_passes += len(items) * len(ensemble.models)
         if not np.isfinite(scores).all():
             raise Diverged(

@@ -60,6 +60,10 @@ def check_model(model: nn.Module, shape: tuple[int, ...]) -> None:
     Raises:
         ConfigError: as there; the layer is named.
     """
+    for name, module in model.named_modules():
+        # What these read is no tensor of floats, so that there is no item of zeros to try them on.
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            raise _unknown(name, module)
     _item_bytes(model.eval(), torch.zeros(1, *shape, device="meta"))
 
 
@@ -115,7 +119,7 @@ def _each_call(
     def check(module: nn.Module, inputs: tuple[Tensor, ...], name: str) -> None:
         own = {id(parameter) for parameter in module.parameters(recurse=False)}
         if not layers.supported(module):
-            raise _refusal(f"does not know the gradients of layer {name!r} ({type(module).__name__})")
+            raise _unknown(name, module)
         if own & used:
             raise _refusal(f"needs each parameter to be used once, but those of layer {name!r} are used again")
         used.update(own)
@@ -133,6 +137,10 @@ def _each_call(
                 stack.callback(module.register_forward_pre_hook(partial(check, name=name)).remove)
                 stack.callback(module.register_forward_hook(partial(called, name=name)).remove)
         yield used
+
+
+def _unknown(name: str, module: nn.Module) -> ConfigError:
+    return _refusal(f"does not know the gradients of layer {name!r} ({type(module).__name__})")
 
 
 def _refusal(reason: str) -> ConfigError:

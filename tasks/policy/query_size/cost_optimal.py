@@ -38,14 +38,16 @@ def _wanted(situation: Situation, within: Bounds) -> Choice:
         return _default(situation, "nobody has measured how long a unit of compute takes", {})
     if within.smallest == within.largest:
         return Choice(within.largest, "there is no other size between the bounds", {"labels": within.labels})
-    return _fitted(situation, situation.rates, curves.fit(points), within)
+    return _fitted(situation, situation.rates, situation.fitted, within)
 
 
 def _fitted(situation: Situation, rates: Rates, curve: Curve, within: Bounds) -> Choice:
     target = situation.config.policy.cost_optimal.target
     if target is None:
         size, reason, numbers = best(situation, rates, within, curve)
-        return Choice(size, reason, numbers) if size is not None else _default(situation, reason, numbers)
+        if size is None:
+            return _default(situation, reason, numbers)
+        return Choice(size, reason, situation.headline.shown(numbers))
     ahead = labels_ahead(curve, target, within)
     share = float(np.isfinite(ahead).mean())
     if share <= 0.5:
@@ -70,6 +72,7 @@ def _paid(situation: Situation, within: Bounds, wanted: Choice) -> Choice:
 
 def _default(situation: Situation, why: str, numbers: dict[str, Any]) -> Choice:
     """What is asked for where nothing can be computed."""
+    numbers = situation.headline.shown(numbers)
     if (smallest := situation.config.policy.cost_optimal.smallest) is not None:
         return Choice(smallest, f"policy.cost_optimal.smallest: {why}", numbers)
     return Choice(situation.config.loop.query_size, f"loop.query_size: {why}", numbers)

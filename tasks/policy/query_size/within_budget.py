@@ -1,4 +1,4 @@
-"""The best accuracy within what is left to spend."""
+"""The best accuracy, or R², within what is left to spend."""
 
 import math
 from typing import Any

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import cache as caches
+from tasks.datasets.store import load_task
 from tasks.rounds import Workspace, load_config
 
 Floats = npt.NDArray[np.float64]
@@ -108,4 +109,5 @@ def measure(workspace: Workspace, round_: int, batch: int) -> tuple[Evidence | N
 def _scores(workspace: Workspace, folder: Path) -> pa.Table:
     acquisition = load_config(workspace).infer.acquisition
     # SELECT and INFER see to it that the cache is one of this pool.
-    return caches.read(folder / "scores.parquet", acquisition, None, ("id", "score", "scored_round", "scope"))
+    columns = ("id", "score", "scored_round", "scope")
+    return caches.read(folder / "scores.parquet", acquisition, None, load_task(workspace), columns)

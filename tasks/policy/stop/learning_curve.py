@@ -18,7 +18,7 @@ def verdict(situation: Situation, settings: LearningCurveRule) -> Verdict:
         return Verdict(False, curve.too_short(points), {"rounds_missing": short})
     now = situation.attempt[-1].labels
     horizon = ahead.labels_left(situation) if settings.horizon is None else settings.horizon
-    expected, _, most = curve.fit(points).gain(now, now + horizon, settings.confidence)
+    expected, _, most = situation.fitted.gain(now, now + horizon, settings.confidence)
     labels = "1 more label is" if horizon == 1 else f"{horizon} more labels are"
     reason = (
         f"{labels} expected to gain {expected:.4f}, at most {most:.4f} with confidence {settings.confidence:g}; worth "

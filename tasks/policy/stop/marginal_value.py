@@ -13,21 +13,23 @@ _CONFIDENCE = 0.9
 def verdict(situation: Situation, settings: MarginalValueRule) -> Verdict:
     """Holds once the fitted curve's expected gain, in percentage points times their value, is below the round's price.
 
+    A point of R² is a hundredth.
+
     Where nobody knows how long compute takes, the price is that of the labels alone.
 
     Source: the first lever of Alectio's article on the costs of active learning (2022), with a fitted curve for the
     gain.
     """
-    points, currency = situation.curve, situation.config.prices.currency
+    points, currency, unit = situation.curve, situation.config.prices.currency, situation.headline.points
     if short := curve.missing(points):
         return Verdict(False, curve.too_short(points), {"rounds_missing": short})
     size, now = query_size.choose(situation).value, situation.attempt[-1].labels
-    points_gained = [100 * gain for gain in curve.fit(points).gain(now, now + size, _CONFIDENCE)]
+    points_gained = [100 * gain for gain in situation.fitted.gain(now, now + size, _CONFIDENCE)]
     value = points_gained[0] * settings.value_per_point
     price = next_round.price(situation, size)
     money = next_round.labels_price(situation, size) if price is None else price.money
     reason = (
-        f"{size} more labels are expected to gain {points_gained[0]:.3f} points ({points_gained[1]:.3f} to "
+        f"{size} more labels are expected to gain {points_gained[0]:.3f} {unit} ({points_gained[1]:.3f} to "
         f"{points_gained[2]:.3f}), worth {value:.4g} {currency}, for {money:.4g} {currency}"
     )
     if price is None:

@@ -18,7 +18,8 @@ def verdict(situation: Situation, settings: PlateauRule) -> Verdict:
     evaluated on the same items, so each round's gain has the variance of a difference of matched proportions (Agresti
     & Min, Statistics in Medicine 24, 2005: half an observation is added to each of the four outcomes, so that few
     items never look certain); the rounds' gains are summed up as if independent. Where no pairs were recorded, the two
-    ends are compared as independent proportions (Agresti & Caffo, The American Statistician 54, 2000).
+    ends are compared as independent proportions (Agresti & Caffo, The American Statistician 54, 2000). Nor are there
+    pairs of a regression: the two ends, each an R², are compared as if they were taken on different items.
     """
     metric, patience = situation.config.policy.metric, settings.patience
     rounds = [outcome for outcome in situation.attempt if situation.metric(outcome) is not None]
@@ -52,18 +53,17 @@ def _paired(rounds: Sequence[Outcome]) -> tuple[float, float, bool] | None:
 
 
 def _unpaired(situation: Situation, first: Outcome, last: Outcome) -> tuple[float, float, bool] | None:
-    """Gain and standard error from the accuracies at both ends."""
+    """Gain and standard error from the values at both ends."""
     ends = [(situation.metric(outcome), _items(situation, outcome)) for outcome in (first, last)]
     known = [(value, items) for value, items in ends if value is not None and items]
     if len(known) < len(ends):
         return None
-    variance = 0.0
-    for value, items in known:
-        share = (value * items + 1) / (items + 2)
-        variance += share * (1 - share) / (items + 2)
+    variance = math.fsum(situation.headline.variance(value, items) for value, items in known)
     return known[1][0] - known[0][0], math.sqrt(variance), False
 
 
 def _items(situation: Situation, outcome: Outcome) -> int | None:
-    """On how many items policy.metric was taken; of a validation set only the compared ones are known."""
-    return situation.held_out if situation.config.policy.metric == "accuracy" else outcome.measured.compared
+    """On how many items policy.metric was taken; of a validation set those that were compared, where any can be."""
+    if situation.config.policy.on_held_out:
+        return situation.held_out
+    return outcome.measured.compared if situation.headline.share else outcome.validation_items

@@ -1,4 +1,4 @@
-"""A target accuracy, and how far off it still is."""
+"""A target accuracy, or R², and how far off it still is."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ def verdict(situation: Situation, settings: TargetRule) -> Verdict:
     metric, wanted = situation.config.policy.metric, settings.accuracy
     reached = next((run for run, value in enumerate(reversed(values)) if value < wanted), len(values))
     numbers = {
-        "accuracy": round(values[-1], 6) if values else None,
+        situation.headline.name: round(values[-1], 6) if values else None,
         "target": wanted,
         "rounds": min(reached, settings.patience),
         "patience": settings.patience,
@@ -43,7 +43,7 @@ def _way(situation: Situation, wanted: float) -> tuple[str, dict[str, Any]]:
     points = situation.curve
     if short := curve.missing(points):
         return curve.too_short(points), {"rounds_missing": short}
-    fitted = curve.fit(points)
+    fitted = situation.fitted
     level, (low, high) = fitted.at(math.inf), fitted.interval(math.inf, _CONFIDENCE)
     numbers: dict[str, Any] = {"levels_off": round(level, 6), "levels_off_interval": [round(low, 6), round(high, 6)]}
     labels, ends = fitted.labels_for(wanted), fitted.labels_interval(wanted, _CONFIDENCE)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from tasks.train.evaluate import accuracy, confusion, ece, evaluate, nll
+from tasks.task_type.class_scores import accuracy, confusion, ece, evaluate, nll
 
 N, CLASSES = 200, 4
 
