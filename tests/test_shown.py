@@ -280,11 +280,11 @@ def test_numbers_are_told_with_their_deviation_and_their_error(tmp_path: Path) -
     said = [[{"label": 12.34567, "std": 0.512345}], [{"label": 20.0, "std": 0.001}], [], [{"label": 3.0, "std": 1.0}]]
     workspace = of_rows(tmp_path / "w", numbers=True)
     [round_] = selected(workspace, IDS, [12.0, 1500.25, 7.5, None], said).rounds
-    assert [item.label for item in round_.items] == ["12.00", "1,500", "7.500", None]
+    assert [item.label for item in round_.items] == ["12.00", "1500", "7.500", None]
     assert [item.proposal for item in round_.items] == ["12.35", "20.00", None, "3.000"]
     assert [item.said for item in round_.items] == [
         "12.35 ± 0.5123, off by 0.3457",
-        "20.00 ± 0.001000, off by 1,480",
+        "20.00 ± 0.001000, off by 1480",
         None,
         "3.000 ± 1.000",
     ]
