@@ -529,6 +529,16 @@ def _wrong_for_task(config: Config) -> str | None:
     for block, train in (("train", config.train), (config.block, config.selecting)):
         found |= {f"{block}.label_smoothing": train.label_smoothing}
         found |= {f"{block}.loss_prediction": train.loss_prediction is not None}
+    if config.select.strategy == "softmax":
+        return (
+            "select.strategy: softmax weighs values in their own unit, which with task=regression is the label's; "
+            "choose power or softrank"
+        )
+    if "candidates" in config.infer.scope and config.infer.candidates.scale == "raw":
+        return (
+            "infer.candidates.scale: raw weighs values in their own unit, which with task=regression is the label's; "
+            "choose rank or standard"
+        )
     key = next((key for key, wrong in found.items() if wrong), None)
     return None if key is None else f"{key}: is for classes, and with task=regression labels are numbers; leave it out"
 

@@ -93,6 +93,11 @@ class TrainConfig(Model):
     #: null: none.
     loss_prediction: LossPredictionConfig | None = None
 
+    @property
+    def drops(self) -> bool:
+        """Whether the model has dropout, so that its passes differ if it is left on."""
+        return self.model in registry.WITH_DROPOUT and (self.model != "mlp" or self.mlp.dropout > 0)
+
     @model_validator(mode="after")
     def _patience_has_validation(self) -> "TrainConfig":
         if self.patience is not None and not self.validation:

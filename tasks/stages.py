@@ -54,7 +54,7 @@ POOL = Stage(
         "data/pool/start/unlabeled.parquet",
         "data/pool/start/scores.parquet",
     ),
-    params=("dataset",),
+    params=("dataset", "task"),
 )
 
 SELECT = Stage(

@@ -71,7 +71,7 @@ def test_chunks_leave_no_trace(tmp_path, monkeypatch) -> None:
 
 
 def test_key_names_the_length_and_nothing_else_matters() -> None:
-    assert (CharacterEncoding().key, CharacterEncoding(256).key) == ("characters-1014", "characters-256")
+    assert (CharacterEncoding().key, CharacterEncoding(256).key) == ("characters-v1-1014", "characters-v1-256")
     assert CharacterEncoding(256).shape(None) == (256,)
 
 

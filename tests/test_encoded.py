@@ -41,7 +41,7 @@ def folder(workspace: Workspace) -> Path:
 
 
 def only_file(workspace: Workspace) -> Path:
-    [path] = folder(workspace).iterdir()
+    [path] = folder(workspace).glob("pool-*")
     return path
 
 
@@ -96,23 +96,23 @@ def test_a_file_that_is_not_whole_is_written_again(workspace: Workspace, setting
             path.write_text("neither of the two")
         case "of others":
             # The held-out set's, which has fewer items.
-            fed(workspace, "test", settings)
             [other] = [found for found in folder(workspace).iterdir() if found.name.startswith("test-")]
             other.replace(path)
     assert len(fed(workspace, "pool", settings)) == 4
     assert path.read_bytes() == before
-    assert names(folder(workspace)) == [path.name]
+    assert names(folder(workspace)) == sorted([path.name, path.name.replace("pool-", "test-")])
 
 
 def test_other_settings_and_splits_have_files_of_their_own(workspace: Workspace) -> None:
     for settings in (fasttext(), fasttext(min_count=2), fasttext(ngrams=1), fasttext(buckets=51), vdcnn(), vdcnn(70)):
         fed(workspace, "pool", settings)
+    # Each for the pool and the held-out set.
+    assert len(names(folder(workspace))) == 12
     fed(workspace, "test", fasttext())
-    assert len(names(folder(workspace))) == 7
     # Of these the encoded texts do not depend.
     fed(workspace, "pool", fasttext(dim=3))
     fed(workspace, "pool", TrainConfig(model="vdcnn29", vdcnn={"length": 60}))
-    assert len(names(folder(workspace))) == 7
+    assert len(names(folder(workspace))) == 12
 
 
 def test_another_pool_has_files_of_its_own(workspace: Workspace, tmp_path: Path) -> None:

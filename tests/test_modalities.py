@@ -203,6 +203,24 @@ def test_people_answer_in_words_of_the_task(tmp_path: Path, modality: Any, right
     assert answers.answer_file(workspace, 0) == path
 
 
+def test_k_centers_goes_by_features_whatever_a_label_is(tmp_path: Path) -> None:
+    scored = {"infer": {"acquisition": "total_std"}, "proxy": None, "select": {"strategy": "k_centers"}}
+    workspace = begun(tmp_path, numbers, **scored)
+    finish(workspace)
+    origins = files.read_table(workspace.round_dir(2) / "selected.parquet")["origin"].to_pylist()
+    assert set(origins) == {"k-centers"}
+
+
+def test_a_target_of_one_prediction_is_not_compared_by_what_compares_several(tmp_path: Path) -> None:
+    train = {"model": "mlp", "epochs": 5, "lr": 0.01, "mlp": {"hidden": [8], "dropout": 0.0}}
+    proxy = {"train": {"mlp": {"hidden": [8], "dropout": 0.2}}, "agreement": 20}
+    workspace = begun(tmp_path, numbers, train=train, proxy=proxy)
+    finish(workspace)
+    told = files.read_json(workspace.round_dir(2) / "target" / "metrics.json")["agreement"]
+    assert told["spearman"] is None
+    assert "compares several predictions" in told["reason"]
+
+
 #: The only places that know what an item is: data sets, models, the task type, and the catalogue of names and keys.
 KNOWING = ("datasets", "models", "task_type", "config.py", "config_train.py", "config_policy.py", "registry.py")
 MODALITY = re.compile(

@@ -205,9 +205,11 @@ def test_what_is_no_label_is_refused_with_the_reason(text: str, reason: str) -> 
 
 
 def test_without_bounds_any_finite_number_is_a_label() -> None:
-    assert PRICE.parsed("-1e300") == -1e300
-    with pytest.raises(ValueError, match=r"price is a finite number, such as 12\.5$"):
-        PRICE.parsed("-inf")
+    assert PRICE.parsed("-1e30") == -1e30
+    # The square of the second is infinite.
+    for text in ("-inf", "1e200"):
+        with pytest.raises(ValueError, match=r"price is a finite number, such as 12\.5, and within ±1e\+100$"):
+            PRICE.parsed(text)
 
 
 def test_labels_that_cannot_be_are_told_from_those_that_nobody_knows() -> None:
@@ -294,15 +296,20 @@ def test_validation_records_the_headline_and_the_best_likelihood_is_kept() -> No
     assert found["nll"] == min(epoch["validation_loss"] for epoch in history)
 
 
-def test_a_warm_start_goes_on_in_the_former_unit() -> None:
+def test_a_warm_start_says_in_its_own_unit_what_the_former_model_said() -> None:
     before = network(3, SURE, (7.0, 2.0))
     fresh = partial(build, "mlp", (4,), 2, settings=SURE, labels=(100.0, 50.0))
     items = numbers(9).items
     warm = Start((before.state_dict(),)).build(fresh, 0)
-    assert (warm.location.item(), warm.scale.item()) == (7.0, 2.0)
-    assert np.array_equal(predict(warm, items, VIEW), predict(before, items, VIEW))
+    assert (warm.location.item(), warm.scale.item()) == (100.0, 50.0)
+    said, meant = predict(warm, items, VIEW), predict(before, items, VIEW)
+    np.testing.assert_allclose(said[:, 0], meant[:, 0], atol=50 * 1e-5)
+    # But for the curve of their bounds, which is steepest far from the labels' own variance.
+    np.testing.assert_allclose(said[:, 1], meant[:, 1], atol=1.5)
+    same = Start((before.state_dict(),)).build(partial(fresh, labels=(7.0, 2.0)), 0)
+    assert np.array_equal(predict(same, items, VIEW), meant)
     shrunk = Start((before.state_dict(),), shrink=0.5, perturb=0.1).build(fresh, 0)
-    assert (shrunk.location.item(), shrunk.scale.item()) == (7.0, 2.0)
+    assert (shrunk.location.item(), shrunk.scale.item()) == (100.0, 50.0)
     assert not np.array_equal(predict(shrunk, items, VIEW), predict(before, items, VIEW))
 
 
@@ -405,12 +412,26 @@ def test_two_trainings_write_the_same_bytes(trained: Workspace) -> None:
     assert outputs(trained) == before
 
 
-def test_a_warm_round_keeps_the_unit_of_the_first(trained: Workspace) -> None:
+def test_a_warm_round_has_the_unit_of_its_own_labels(trained: Workspace) -> None:
     go_on(trained)
     train(trained, 1)
     (first,), _, _ = stored.read(trained.round_dir(0), torch.device("cpu"))
     (second,), _, _ = stored.read(trained.round_dir(1), torch.device("cpu"))
-    assert (second.location, second.scale) == (first.location, first.scale)
+    assert (second.location, second.scale) != (first.location, first.scale)
+
+
+def test_a_warm_start_recovers_from_a_first_round_of_equal_labels() -> None:
+    """A unit that was kept would be that of a single value for ever."""
+    former = measured([1000.0] * 5)
+    before = network(3, MlpConfig(hidden=(32,), dropout=0.0), former)
+    fresh = partial(build, "mlp", (4,), 2, settings=MlpConfig(hidden=(32,), dropout=0.0))
+    few = numbers(200)
+    spread = few.labels.std()
+    many = Examples(few.items, 1000 + 60 * (few.labels - few.labels.mean()) / spread)
+    fresh = partial(fresh, labels=measured(many.labels.tolist()))
+    warm = partial(Start((before.state_dict(),)).build, fresh, 0)
+    model, _ = fit(warm, many, None, quick(model="mlp", epochs=40, lr=0.01), VIEW, 0)
+    assert evaluate(predict(model, many.items, VIEW), many.labels)["r2"] > 0.8
 
 
 def test_infer_writes_std_in_place_of_confidence(trained: Workspace) -> None:

@@ -6,7 +6,7 @@ from tasks.config import Config
 
 def passes(config: Config) -> int:
     """Of each of the target's models, as ``infer.passes`` of the proxy's; a model without dropout takes one."""
-    return config.infer.passes if config.train.model in registry.WITH_DROPOUT else 1
+    return config.infer.passes if config.train.drops else 1
 
 
 def obstacle(config: Config) -> str | None:
@@ -16,7 +16,7 @@ def obstacle(config: Config) -> str | None:
         return f"infer.acquisition = {name} needs a model that learnt to predict its loss (train.loss_prediction)"
     if name in registry.MODEL_ACQUISITIONS and train.members > 1:
         return f"infer.acquisition = {name} looks into one model, and train.members = {train.members}"
-    if name in registry.SAMPLED_ACQUISITIONS and passes(config) * train.members < 2:
+    if name in registry.COMPARING and passes(config) * train.members < 2:
         return (
             f"infer.acquisition = {name} compares several predictions of an item, and the target makes one "
             "(train.members = 1, no dropout)"

@@ -45,6 +45,10 @@ def encode(pool: Columns, test: Columns, features: Sequence[str]) -> tuple[Numbe
     return _matrix(pool, [ours for ours, _ in parts]), _matrix(test, [theirs for _, theirs in parts])
 
 
+#: Ranges of its values beyond which a column's distance from 0 is left out.
+_FAR = 1000
+
+
 def _matrix(columns: Columns, parts: list[Numbers]) -> Numbers:
     return np.stack(parts, axis=1) if parts else np.empty((len(columns), 0), np.float32)
 
@@ -53,12 +57,14 @@ def _matrix(columns: Columns, parts: list[Numbers]) -> Numbers:
 class _Number:
     name: str
     median: float
+    #: From which values are counted: 0, but where they lie close together far from it, as times do.
+    origin: float
     #: Whether values are missing in the pool.
     gaps: bool
 
     def encode(self, columns: Columns) -> list[Numbers]:
         read = _numbers(columns, self.name)
-        filled = np.where(read.missing, self.median, read.values).astype(np.float32)
+        filled = (np.where(read.missing, self.median, read.values) - self.origin).astype(np.float32)
         return [filled, read.missing.astype(np.float32)] if self.gaps else [filled]
 
 
@@ -83,7 +89,10 @@ def _fit(pool: Columns, name: str) -> _Number | _Category:
         return _Category(name, [], gaps=False)
     if numerals.is_numeric(pool, name) or not read.bad.any():
         known = _numbers(pool, name).values[~read.missing]
-        return _Number(name, float(np.median(known)), bool(read.missing.any()))
+        median = float(np.median(known))
+        # Float32 has seven digits, and what tells such values apart would lie behind them.
+        origin = median if abs(median) > _FAR * float(np.ptp(known)) else 0.0
+        return _Number(name, median, origin, bool(read.missing.any()))
     text = numerals.feature_text(pool, name)
     values = pc.unique(text).drop_null()
     if len(values) > _CATEGORIES:

@@ -1,5 +1,6 @@
 """Items as they come, as rows of numbers, for whatever compares them before there is a model."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ Singles = npt.NDArray[np.float32]
 _SIDE, _PLACES = 32, 1024
 
 
-def flat(items: Any, kind: Kind, mean: npt.ArrayLike, std: npt.ArrayLike) -> Singles:
-    """Float32 (n, d): pixels at each channel's standard deviation, standardised columns, or words by their hashes.
+def flat(items: Any, kind: Kind, mean: Sequence[float], std: Sequence[float]) -> Singles:
+    """Float32 (n, d): pixels at each channel's standard deviation, columns as a model has them, or words by hashes.
 
     Args:
         items: of the kind as they are kept, all in memory.
@@ -23,14 +24,17 @@ def flat(items: Any, kind: Kind, mean: npt.ArrayLike, std: npt.ArrayLike) -> Sin
     """
     if kind == "texts":
         return _hashed(items)
-    spread: Singles = np.array(std, dtype=np.float32)
-    spread[spread <= 0] = 1
     if kind == "images":
-        return _pixels(items, spread)
-    return np.asarray((items - np.asarray(mean, dtype=np.float32)) / spread, dtype=np.float32)
+        return _pixels(items, std)
+    import torch
+
+    from tasks.datasets import numbers
+
+    rows: Singles = numbers.normalise(torch.from_numpy(np.array(items)), mean, std).numpy()
+    return rows
 
 
-def _pixels(images: npt.NDArray[np.uint8], std: Singles) -> Singles:
+def _pixels(images: npt.NDArray[np.uint8], std: Sequence[float]) -> Singles:
     """Images (n, channels, height, width), averaged down to at most 32 pixels a side."""
     import torch
 
@@ -38,7 +42,9 @@ def _pixels(images: npt.NDArray[np.uint8], std: Singles) -> Singles:
     pixels = torch.from_numpy(images).float()
     if (height, width) != images.shape[2:]:
         pixels = torch.nn.functional.adaptive_avg_pool2d(pixels, (height, width))
-    scaled = np.asarray(pixels.numpy() / (255 * std)[:, None, None], dtype=np.float32)
+    spread: Singles = np.array(std, dtype=np.float32)
+    spread[spread <= 0] = 1
+    scaled = np.asarray(pixels.numpy() / (255 * spread)[:, None, None], dtype=np.float32)
     return scaled.reshape(len(images), -1)
 
 

@@ -28,8 +28,9 @@ def normalise(batch: Tensor, mean: Sequence[float], std: Sequence[float]) -> Ten
     Trees on Tabular Data, NeurIPS 2024, section 3.
     """
     means, scales = _means_and_scales(tuple(mean), tuple(std), batch.device)
-    standard = (batch - means).mul_(scales)
-    return standard.mul_(torch.rsqrt(1 + (standard / _FURTHEST).square()))
+    # In float64 no square of a float32 is infinite, and no scale of its numbers.
+    standard = (batch.double() - means).mul_(scales)
+    return standard.mul_(torch.rsqrt(1 + (standard / _FURTHEST).square())).float()
 
 
 @lru_cache(maxsize=32)
@@ -38,4 +39,7 @@ def _means_and_scales(mean: tuple[float, ...], std: tuple[float, ...], device: t
     # Made outside of inference mode, even when first asked for inside: training uses the same two later.
     with torch.inference_mode(False):
         scales = [1 / value if value else 0.0 for value in std]
-        return torch.tensor(mean, dtype=torch.float32, device=device), torch.tensor(scales, device=device)
+        return (
+            torch.tensor(mean, dtype=torch.float64, device=device),
+            torch.tensor(scales, dtype=torch.float64, device=device),
+        )

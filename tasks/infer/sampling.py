@@ -28,6 +28,8 @@ class Budget:
     suffix: int
 
 
+_FLOAT32 = torch.finfo(torch.float32).eps
+
 #: About what a CPU keeps in its caches, and what fills a GPU.
 _BUDGETS = {"cpu": Budget(8 * 2**20, 2 * 2**20), "cuda": Budget(256 * 2**20, 256 * 2**20)}
 
@@ -185,7 +187,8 @@ class Passes:
             if first != current:
                 current, one = first, outputs[:1]
             # Equal rows of a product of matrices may differ in their last bits, by their places in it.
-            rounding = 8 * torch.finfo(outputs.dtype).eps * one.abs().max()
+            # What is float64 has come from float32.
+            rounding = 8 * max(torch.finfo(outputs.dtype).eps, _FLOAT32) * one.abs().max()
             if not bool(((outputs - one).abs() <= rounding).all()):
                 return False
         return True

@@ -89,8 +89,8 @@ class BagEncoding:
 
     @property
     def key(self) -> str:
-        """What the encoded texts depend on besides the texts."""
-        return f"bags-{self.min_count}-{self.ngrams}-{self.buckets}"
+        """What the encoded texts depend on besides the texts; the version goes up when equal settings give others."""
+        return f"bags-v1-{self.min_count}-{self.ngrams}-{self.buckets}"
 
     def check(self, pool: Texts) -> None:
         """Refuse a pool without words.
@@ -110,11 +110,7 @@ class BagEncoding:
 
         Args:
             pool: whose words and n-grams are the features.
-
-        Raises:
-            DataError: it has no words; see ``check``.
         """
-        self.check(pool)
         known = self._vocabulary(pool)
         # Ordinary writes, not a memory map: on a full disk those raise, where a map kills the process.
         with tempfile.TemporaryFile(dir=target.parent) as stream:

@@ -51,11 +51,8 @@ class CharacterEncoding:
 
     @property
     def key(self) -> str:
-        """What the encoded texts depend on besides the texts."""
-        return f"characters-{self.length}"
-
-    def check(self, pool: Texts) -> None:
-        """Every pool will do: characters outside the alphabet are one token, and blank texts are padding."""
+        """What the encoded texts depend on besides the texts; the version goes up when equal settings give others."""
+        return f"characters-v1-{self.length}"
 
     def write(self, target: Path, items: Texts, pool: Texts) -> None:
         """Encode ``items``, chunk by chunk, into a .npy file of uint8 (n, length).

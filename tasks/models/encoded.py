@@ -1,8 +1,9 @@
 """The items of a data set as a model takes them, kept on disk where that is not as they are."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from tasks import files, registry
 from tasks.config_train import TrainConfig
@@ -25,13 +26,6 @@ class Encoding(Protocol):
     @property
     def suffix(self) -> str:
         """Ending of its files."""
-
-    def check(self, pool: Texts) -> None:
-        """Refuse a pool of which nothing would be left.
-
-        Raises:
-            DataError: nothing would.
-        """
 
     def write(self, target: Path, items: Texts, pool: Texts) -> None:
         """Encode ``items`` into a file; ``pool``: all items that a vocabulary is made of."""
@@ -85,33 +79,34 @@ def load(workspace: Workspace, split: SplitName, train: TrainConfig) -> Fed:
     items, info, encoding = load_items(workspace, split), load_info(workspace), encoding_of(train)
     if encoding is None:
         return Fed(items, info.shape)
-    path = workspace.raw / "encoded" / f"{split}-{encoding.key}-{info.digest}{encoding.suffix}"
+    path = _path(workspace, split, encoding, info.digest)
     inputs = encoding.open(path)
     if inputs is None or len(inputs) != len(items.ids):
-        _write(path, encoding, items.array, _pool(workspace, split, items))
+        _write(workspace, encoding, info.digest)
         inputs = encoding.open(path)
         if inputs is None:
             raise DataError(f"{path}: changed while it was written; run the same command again")
     return Fed(Items(items.ids, inputs), encoding.shape(inputs))
 
 
-def _pool(workspace: Workspace, split: SplitName, items: Items) -> Any:
-    return items.array if split == "pool" else load_items(workspace, "pool").array
+def _path(workspace: Workspace, split: SplitName, encoding: Encoding, digest: str) -> Path:
+    return workspace.raw / "encoded" / f"{split}-{encoding.key}-{digest}{encoding.suffix}"
 
 
-def _write(path: Path, encoding: Encoding, items: Texts, pool: Texts) -> None:
-    with scratch(path.parent, ".encoding-") as folder:
-        built = folder / path.name
-        files.write_atomic(built, lambda target: encoding.write(target, items, pool))
-        built.replace(path)
+def _write(workspace: Workspace, encoding: Encoding, digest: str) -> None:
+    """Encode both splits, so that what is found in the pool is found once."""
+    pool = load_items(workspace, "pool").array
+    splits: dict[SplitName, Texts] = {"pool": pool, "test": load_items(workspace, "test").array}
+    for split, items in splits.items():
+        path = _path(workspace, split, encoding, digest)
+        with scratch(path.parent, ".encoding-") as folder:
+            built = folder / path.name
+            files.write_atomic(built, partial(encoding.write, items=items, pool=pool))
+            built.replace(path)
 
 
 def encode(texts: Texts, encoding: Encoding, folder: Path) -> Inputs:
-    """Some items by themselves, as a pool of their own, in a file of ``folder``.
-
-    Raises:
-        DataError: nothing is left of them.
-    """
+    """Some items by themselves, as a pool of their own, in a file of ``folder``."""
     path = folder / f"some{encoding.suffix}"
     encoding.write(path, texts, texts)
     inputs = encoding.open(path)

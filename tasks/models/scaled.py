@@ -17,8 +17,8 @@ class Scaled(nn.Module):
     The variance is kept between that of a hundredth and that of a hundred of their standard deviations, so that no
     prediction is so sure, or so unsure, that it alone makes up the likelihood of all.
 
-    The labels' own mean and standard deviation are buffers, so that a model that goes on from an earlier one goes on in
-    the earlier one's unit.
+    The labels' own mean and standard deviation are buffers. A model that goes on from an earlier one has a unit of its
+    own, in which it says what the earlier one said: see ``restated``.
     """
 
     location: Tensor
@@ -38,6 +38,26 @@ class Scaled(nn.Module):
         mean, logarithm = bounded(self.network(x)).double().unbind(dim=-1)
         return torch.stack((mean * self.scale + self.location, logarithm + 2 * self.scale.log()), dim=-1)
 
+    def restated(self, before: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The state of an earlier model of this architecture, which says in this model's unit what it said in its own.
+
+        The means are the same; so are the variances, but for the curve of their bounds. A last layer without bias
+        cannot say it, and keeps its unit.
+        """
+        head = taps_of(self).head
+        names = weight, bias = f"{head}.weight", f"{head}.bias"
+        if not all(name in before for name in names):
+            return before
+        ratio = (before["scale"] / self.scale.cpu()).double()
+        shift = torch.stack(((before["location"] - self.location.cpu()) / self.scale.cpu(), 2 * ratio.log()))
+        stretch = torch.stack((ratio, torch.ones_like(ratio)))
+        return before | {
+            weight: (before[weight].double() * stretch[:, None]).to(before[weight].dtype),
+            bias: (before[bias].double() * stretch + shift).to(before[bias].dtype),
+            "location": self.location.cpu(),
+            "scale": self.scale.cpu(),
+        }
+
     def standardised(self, labels: Tensor) -> Tensor:
         """Labels in the network's unit: float32, same shape."""
         return ((labels.double() - self.location) / self.scale).float()
@@ -45,7 +65,8 @@ class Scaled(nn.Module):
 
 def bounded(outputs: Tensor) -> Tensor:
     """A network's mean and logarithm of the variance, (n, 2), the latter within its bounds: smoothly, lest it stick."""
-    mean, logarithm = outputs.unbind(dim=-1)
+    # Of half precision only what the network does is half.
+    mean, logarithm = outputs.float().unbind(dim=-1)
     return torch.stack((mean, _WIDEST * torch.tanh(logarithm / _WIDEST)), dim=-1)
 
 

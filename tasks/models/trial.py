@@ -11,6 +11,7 @@ from tasks.config_train import TrainConfig
 from tasks.datasets.source import Kind, Source
 from tasks.datasets.store import load_info, load_items
 from tasks.datasets.texts import Texts
+from tasks.models.bags import BagEncoding
 from tasks.models.encoded import check_kind, encode, encoding_of
 from tasks.models.inputs import Inputs
 from tasks.rounds import Workspace
@@ -41,7 +42,6 @@ class Trial:
 
         Raises:
             ConfigError: the model does not take items of this kind.
-            DataError: nothing is left of the items as the model takes them.
         """
         check_kind(train, self.kind)
         draw, encoding = np.random.default_rng(0), encoding_of(train)
@@ -87,6 +87,7 @@ def check_pool(train: TrainConfig, source: Source) -> None:
     Raises:
         DataError: nothing would.
     """
-    encoding = encoding_of(train)
-    if encoding is not None and source.kind == "texts":
+    encoding: object = encoding_of(train)
+    # Whatever else there is, characters are left of every text.
+    if isinstance(encoding, BagEncoding):
         encoding.check(Texts.of(source.pool.read(np.arange(len(source.pool.ids)))))

@@ -28,6 +28,8 @@ class Classification:
     headline: ClassVar = "accuracy"
     #: The metrics that are plain numbers.
     metrics: ClassVar = ("accuracy", "nll", "ece")
+    #: Items on which it says anything.
+    fewest: ClassVar = 1
     #: What tables call how sure a model is of its proposal.
     certainty: ClassVar = "confidence"
     #: Of labels in tables.

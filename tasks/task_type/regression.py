@@ -15,6 +15,8 @@ from tasks.task_type.number_scores import evaluate
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: How far labels may be from 0, so that no square of them is infinite.
+_FURTHEST = 1e100
 #: Of the variance in the weights of the loss.
 _BETA = 0.5
 
@@ -28,6 +30,8 @@ class Regression:
     headline: ClassVar = "r2"
     #: The metrics that are plain numbers.
     metrics: ClassVar = ("r2", "rmse", "mae", "nll")
+    #: Items on which it says anything.
+    fewest: ClassVar = 5
     #: What tables call how sure a model is of its proposal: the standard deviation, in the label's unit.
     certainty: ClassVar = "std"
     #: Of labels in tables.
@@ -50,7 +54,7 @@ class Regression:
 
     def wrong(self, labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Which labels cannot be."""
-        lowest, highest = self.bounds or (-math.inf, math.inf)
+        lowest, highest = self.bounds or (-_FURTHEST, _FURTHEST)
         return np.asarray(~np.isfinite(labels) | (labels < lowest) | (labels > highest))
 
     def parsed(self, text: str) -> float:
@@ -79,7 +83,7 @@ class Regression:
     def asked(self) -> str:
         """What people are asked for, in words."""
         if self.bounds is None:
-            return f"{self.target} is a finite number, such as 12.5"
+            return f"{self.target} is a finite number, such as 12.5, and within ±{_FURTHEST:g}"
         return f"{self.target} is a number from {self.bounds[0]:g} to {self.bounds[1]:g}"
 
     def predictions(self, outputs: "Tensor") -> "Tensor":
@@ -124,7 +128,9 @@ class Regression:
         """
         means = np.stack([one[:, 0] for one in each])
         noise = functools.reduce(np.add, (np.exp(one[:, 1]) for one in each)) / len(each)
-        return np.stack([means.mean(axis=0), np.log(noise + means.var(axis=0))], axis=1)
+        # The caller looks for what is not a number, so there is no need to warn of it.
+        with np.errstate(invalid="ignore"):
+            return np.stack([means.mean(axis=0), np.log(noise + means.var(axis=0))], axis=1)
 
     def evaluate(self, predictions: npt.NDArray[np.floating[Any]], labels: npt.NDArray[Any]) -> dict[str, Any]:
         """How good predictions are: r2, rmse, mae, nll."""

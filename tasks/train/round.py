@@ -137,8 +137,12 @@ def measured(
 ) -> dict[str, Any]:
     """What metrics.json says of the trainings so far; ``seen`` as from ``sets.predict``."""
     task = sets.view.task
+    # Of a few numbers the share of their variance that is explained says nothing.
+    enough = len(sets.validation) >= task.fewest
     validated = [
-        task.evaluate(one.scores, sets.validation.labels)[task.headline] for one in seen if one.set == "validation"
+        task.evaluate(one.scores, sets.validation.labels)[task.headline]
+        for one in seen
+        if one.set == "validation" and enough
     ]
     return {
         "round": round_,

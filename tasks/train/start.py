@@ -23,6 +23,7 @@ from tasks.config_base import Model
 from tasks.config_policy import ResumeConfig, ShrinkPerturbConfig, WarmConfig
 from tasks.errors import ConfigError
 from tasks.models import stored
+from tasks.models.scaled import Scaled
 from tasks.rounds import Workspace
 
 #: The settings that a plan gives besides from_round and digest.
@@ -50,7 +51,7 @@ class Start:
         model = fresh()
         if self.states is None:
             return model
-        before = self.states[member]
+        before = model.restated(self.states[member]) if isinstance(model, Scaled) else self.states[member]
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 parameter.mul_(self.perturb).add_(before[name], alpha=self.shrink)
