@@ -213,6 +213,23 @@ def _files_fit(config: Config, source: Source, root: Path) -> None:
     check_recording(config, root, source)
 
 
+def _check_memory(train: TrainConfig, model: "nn.Module") -> None:
+    """Refuse a model that this machine cannot hold, with what its training keeps of each number besides.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    import psutil
+
+    needed = 3 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    there = psutil.virtual_memory().total
+    if needed > there:
+        raise ConfigError(
+            f"train.model: {train.model} takes {needed / 2**30:.3g} GiB to train as it is configured, and this machine "
+            f"has {there / 2**30:.3g}; make it smaller"
+        )
+
+
 def _fitting(
     config: Config, block: str, train: TrainConfig, like: "Trial", side: int | None, source: Source
 ) -> tuple["nn.Module", tuple[int, ...]]:
@@ -242,6 +259,7 @@ def _fitting(
         with torch.device("meta"):
             predicting = train.loss_prediction is not None
             model = build(train.model, shape, source.task.outputs, predicting, settings_of(train), unit)
+        _check_memory(train, model)
         check_batches(model, max(first - held_back, 1), train.batch_size)
         check_optimizer(model, train)
         check_augment(train.augment, shape)

@@ -35,7 +35,7 @@ class FastTextConfig(Model):
     """fastText's classifier; a change of any but dim hashes the pool anew."""
 
     #: Of the embedding of each word and each word n-gram.
-    dim: Count = 10
+    dim: Annotated[int, Field(ge=1, le=4096)] = 10
     #: Words that occur less often in the pool are not looked at alone.
     min_count: Count = 1
     #: Longest run of words that counts as one feature.
@@ -48,14 +48,14 @@ class VdcnnConfig(Model):
     """The very deep character-level networks."""
 
     #: Characters of each text that are looked at.
-    length: Annotated[int, Field(ge=1, le=10**5)] = 1014
+    length: Annotated[int, Field(ge=57, le=10**5)] = 1014
 
 
 class MlpConfig(Model):
     """The multi-layer perceptron."""
 
     #: Units of each hidden layer.
-    hidden: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (128, 128)
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=10**5)], ...], Field(strict=False, min_length=1)] = (128, 128)
     #: Probability with which a hidden unit is dropped.
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
 

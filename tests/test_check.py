@@ -280,7 +280,7 @@ def test_what_numbers_cannot_be_is_refused(tmp_path: Path, settings: dict[str, A
             {"proxy": {"train": {"model": "fasttext"}}},
             r"^proxy\.train\.optimizer: fasttext learns .* proxy\.train\.momentum",
         ),
-        ({"train": {"model": "vdcnn9", "vdcnn": {"length": 50}}}, r"^train\.model: vdcnn9 takes texts .* at least 57"),
+        ({"train": {"model": "vdcnn9", "vdcnn": {"length": 50}}}, r"train\.vdcnn\.length: .* 57, not 50"),
         ({"infer": {"acquisition": "entropy_gradnorm"}}, r"gradients of layer 'embedding' \(EmbeddingBag\)"),
         (
             {"train": {"model": "vdcnn9"}, "infer": {"acquisition": "entropy_gradnorm"}},

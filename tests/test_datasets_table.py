@@ -362,3 +362,11 @@ def test_california_housing_is_whole():
     # Columns: four numbers, total_bedrooms, whether it is missing, three numbers, five categories.
     assert every[:, 5].sum() == 207
     assert (every[:, 9:].sum(axis=1) == 1).all()
+
+
+def test_a_slip_in_a_column_of_numbers_is_refused_and_makes_no_categories_of_it(tmp_path: Path) -> None:
+    rows = [f"{number / 7:.3f},{number}" for number in range(30)]
+    (tmp_path / "train.csv").write_text("x,label\n" + "\n".join([*rows, "1O.5,3"]) + "\n")
+    (tmp_path / "test.csv").write_text("x,label\n" + "\n".join(rows) + "\n")
+    with pytest.raises(DataError, match=r"row 31 \(line 32\): column 'x' has '1O\.5', which is no finite number"):
+        table.load(DatasetConfig(name="table", root=str(tmp_path)), [tmp_path], "regression")

@@ -206,9 +206,9 @@ def test_what_is_no_label_is_refused_with_the_reason(text: str, reason: str) -> 
 
 def test_without_bounds_any_finite_number_is_a_label() -> None:
     assert PRICE.parsed("-1e30") == -1e30
-    # The square of the second is infinite.
-    for text in ("-inf", "1e200"):
-        with pytest.raises(ValueError, match=r"price is a finite number, such as 12\.5, and within ±1e\+100$"):
+    # The square of the second is infinite, and that of the third is lost.
+    for text in ("-inf", "1e200", "1e-200"):
+        with pytest.raises(ValueError, match=r"such as 12\.5, of a size up to 1e\+100, or 0$"):
             PRICE.parsed(text)
 
 

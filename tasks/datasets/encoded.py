@@ -45,6 +45,8 @@ def encode(pool: Columns, test: Columns, features: Sequence[str]) -> tuple[Numbe
     return _matrix(pool, [ours for ours, _ in parts]), _matrix(test, [theirs for _, theirs in parts])
 
 
+#: Share of a column's values up to which those that are no numbers are taken for slips.
+_SLIPS = 0.1
 #: Ranges of its values beyond which a column's distance from 0 is left out.
 _FAR = 1000
 
@@ -93,6 +95,7 @@ def _fit(pool: Columns, name: str) -> _Number | _Category:
         # Float32 has seven digits, and what tells such values apart would lie behind them.
         origin = median if abs(median) > _FAR * float(np.ptp(known)) else 0.0
         return _Number(name, median, origin, bool(read.missing.any()))
+    _check_slips(pool, name, read)
     text = numerals.feature_text(pool, name)
     values = pc.unique(text).drop_null()
     if len(values) > _CATEGORIES:
@@ -103,6 +106,17 @@ def _fit(pool: Columns, name: str) -> _Number | _Category:
             "column out with dataset.features"
         )
     return _Category(name, sorted(values.to_pylist()), bool(text.null_count))
+
+
+def _check_slips(pool: Columns, name: str, read: numerals.Numerals) -> None:
+    """Refuse a column of numbers in which a few values are none, and which would become one of categories by them."""
+    wrong = np.flatnonzero(read.bad)
+    if 0 < len(wrong) <= _SLIPS * np.count_nonzero(~read.missing):
+        row = int(wrong[0])
+        raise DataError(
+            f"{pool.where(row)}: column {name!r} has {numerals.feature_text(pool, name)[row].as_py()[:60]!r}, which is "
+            "no finite number as its others are; correct it, or leave the column out with dataset.features"
+        )
 
 
 def _numbers(columns: Columns, name: str) -> numerals.Numerals:

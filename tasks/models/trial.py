@@ -89,5 +89,5 @@ def check_pool(train: TrainConfig, source: Source) -> None:
     """
     encoding: object = encoding_of(train)
     # Whatever else there is, characters are left of every text.
-    if isinstance(encoding, BagEncoding):
+    if isinstance(encoding, BagEncoding) and source.kind == "texts":
         encoding.check(Texts.of(source.pool.read(np.arange(len(source.pool.ids)))))

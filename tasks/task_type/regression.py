@@ -15,8 +15,8 @@ from tasks.task_type.number_scores import evaluate
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: How far labels may be from 0, so that no square of them is infinite.
-_FURTHEST = 1e100
+#: How far labels may be from 0, and how near to it if they are not 0, so that no square of them is infinite or lost.
+_FURTHEST, _NEAREST = 1e100, 1e-100
 #: Of the variance in the weights of the loss.
 _BETA = 0.5
 
@@ -55,7 +55,8 @@ class Regression:
     def wrong(self, labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Which labels cannot be."""
         lowest, highest = self.bounds or (-_FURTHEST, _FURTHEST)
-        return np.asarray(~np.isfinite(labels) | (labels < lowest) | (labels > highest))
+        lost = (labels != 0) & (np.abs(labels) < _NEAREST)
+        return np.asarray(~np.isfinite(labels) | (labels < lowest) | (labels > highest) | lost)
 
     def parsed(self, text: str) -> float:
         """The label that a person wrote.
@@ -83,7 +84,7 @@ class Regression:
     def asked(self) -> str:
         """What people are asked for, in words."""
         if self.bounds is None:
-            return f"{self.target} is a finite number, such as 12.5, and within ±{_FURTHEST:g}"
+            return f"{self.target} is a finite number, such as 12.5, of a size up to {_FURTHEST:g}, or 0"
         return f"{self.target} is a number from {self.bounds[0]:g} to {self.bounds[1]:g}"
 
     def predictions(self, outputs: "Tensor") -> "Tensor":
