@@ -106,13 +106,32 @@ def test_json_that_is_no_possible_number_is_refused_with_its_row(tmp_path: Path,
         read(written(tmp_path, text, ".jsonl"), ["a", "b"], PRICE)
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_every_finite_number_is_read_back_as_it_was_written(
-    tmp_path_factory: pytest.TempPathFactory, value: float
+#: How far a label may be from 0, and how near if it is not 0.
+FURTHEST, NEAREST = 1e100, 1e-100
+SIZES = st.floats(NEAREST, FURTHEST) | st.just(0.0)
+
+
+@given(SIZES, st.sampled_from([1, -1]))
+def test_every_number_of_a_possible_size_is_read_back_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, size: float, sign: int
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
     for suffix in (".csv", ".jsonl"):
-        assert answered(written(folder, repr(value), suffix), ANY) == value
+        assert answered(written(folder, repr(sign * size), suffix), ANY) == sign * size
+
+
+@given(
+    st.floats(FURTHEST, exclude_min=True, allow_infinity=False)
+    | st.floats(0, NEAREST, exclude_min=True, exclude_max=True),
+    st.sampled_from([1, -1]),
+)
+def test_numbers_whose_squares_would_be_lost_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, size: float, sign: int
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    for suffix in (".csv", ".jsonl"):
+        with pytest.raises(AnswerError, match="row 2: label .* cannot be"):
+            answered(written(folder, repr(sign * size), suffix), ANY)
 
 
 def test_a_second_answer_to_an_item_is_refused(tmp_path: Path) -> None:
