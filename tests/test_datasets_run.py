@@ -13,6 +13,7 @@ from tasks.cost import ledger
 from tasks.datasets import arrays, run, store, tables
 from tasks.errors import ConfigError, DataError, DiskFullError
 from tests.datasets_helpers import begun, built, configuration, names, tree
+from tests.pools import CLASSIFICATION
 
 
 @pytest.fixture
@@ -60,10 +61,10 @@ def test_loop_starts_with_nothing_labelled_and_no_scores(digits):
     start = digits.pool / "start"
     ids = pq.read_table(digits.pool / "manifest.parquet")["id"]
 
-    assert pq.read_table(start / "labeled.parquet").schema.equals(tables.LABELED)
+    assert pq.read_table(start / "labeled.parquet").schema.equals(tables.labeled(CLASSIFICATION))
     assert pq.read_table(start / "labeled.parquet").num_rows == 0
     assert pq.read_table(start / "unlabeled.parquet")["id"].equals(ids)
-    assert pq.read_table(start / "scores.parquet").schema.equals(tables.SCORES)
+    assert pq.read_table(start / "scores.parquet").schema.equals(tables.scores(CLASSIFICATION))
     assert pq.read_table(start / "scores.parquet").num_rows == 0
 
 

@@ -9,12 +9,13 @@ import pytest
 
 from tasks import files
 from tasks.cost.ledger import Usage
-from tasks.datasets.tables import SCORES
+from tasks.datasets import tables
 from tasks.errors import ConfigError, DataError, FrugalError
 from tasks.infer import run as stage
 from tasks.models import stored
 from tasks.rounds import Workspace
 from tests.model_helpers import POOL_ITEMS, digits_workspace, label, pool_ids, train
+from tests.pools import CLASSIFICATION
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def cache(workspace: Workspace, round_: int) -> pa.Table:
 def test_every_unlabelled_item_is_scored_in_its_order(trained) -> None:
     usage = infer(trained)
     table = cache(trained, 0)
-    assert table.schema.equals(SCORES)
+    assert table.schema.equals(tables.scores(CLASSIFICATION))
     assert table["id"].to_pylist() == pool_ids(trained)[20:]
     assert usage.items_scored == usage.forward_passes == POOL_ITEMS - 20
     assert list(usage.device_s) == ["cpu"]
@@ -103,20 +104,20 @@ def test_scope_none_carries_on_several_models_with_the_same_bytes_each_time(trai
     first = (trained.round_dir(1) / "scores.parquet").read_bytes()
     infer(trained, 1)
     assert (trained.round_dir(1) / "scores.parquet").read_bytes() == first
-    assert cache(trained, 1).schema.equals(SCORES)
+    assert cache(trained, 1).schema.equals(tables.scores(CLASSIFICATION))
     assert cache(trained, 1)["model"].to_pylist() == models.to_pylist()[10:]
 
 
 def test_scope_none_at_the_start_gives_an_empty_cache(trained) -> None:
     label(trained, 0, 20, infer_scope="none")
     infer(trained)
-    assert cache(trained, 0).equals(SCORES.empty_table())
+    assert cache(trained, 0).equals(tables.scores(CLASSIFICATION).empty_table())
 
 
 def test_no_unlabelled_items_give_an_empty_cache(trained) -> None:
     label(trained, 0, POOL_ITEMS)
     assert infer(trained).items_scored == 0
-    assert cache(trained, 0).equals(SCORES.empty_table())
+    assert cache(trained, 0).equals(tables.scores(CLASSIFICATION).empty_table())
 
 
 def test_unknown_scope_is_refused(trained) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tasks.config import DatasetConfig
-from tasks.datasets import columns, listed
+from tasks.datasets import columns, listed, rows
 from tasks.datasets.inside import Inside, find_root
 from tasks.datasets.source import Source
 from tasks.errors import DataError
@@ -20,21 +20,10 @@ def load(config: DatasetConfig, places: list[Path]) -> Source:
     Raises:
         DataError: a manifest is missing or damaged, or one of its rows is at fault; the row is named.
     """
-    root = find_root(config, places, _candidates(config.pool))
-    pool = _listing(root, _file(root, config.pool, "dataset.pool"), labelled=False)
-    test = _listing(root, _file(root, config.test, "dataset.test"), labelled=True)
+    root = find_root(config, places, rows.candidates(config.pool, _ENDINGS))
+    pool = _listing(root, rows.located(root, config.pool, "dataset.pool", _ENDINGS), labelled=False)
+    test = _listing(root, rows.located(root, config.test, "dataset.test", _ENDINGS), labelled=True)
     return listed.source(config, pool, test)
-
-
-def _candidates(name: str) -> list[str]:
-    return [name] if name.lower().endswith(_ENDINGS) else [name + ending for ending in _ENDINGS]
-
-
-def _file(root: Inside, name: str, key: str) -> Path:
-    found = [candidate for candidate in _candidates(name) if Path(root.locate(candidate, key)).is_file()]
-    if len(found) > 1:
-        raise DataError(f"{key}: {root.root} holds {' and '.join(found)}; write which one with its ending")
-    return root.root / (found or _candidates(name))[0]
 
 
 def _listing(root: Inside, file: Path, labelled: bool) -> listed.Listed:

@@ -27,22 +27,30 @@ def named(config: DatasetConfig, places: list[Path]) -> Files:
         DataError: there is no pool, a path leads out of the folder, a name without its ending means several files, or
             both mean the same one.
     """
-    root = find_root(config, places, _candidates(config.pool))
-    files = Files(root.root, _file(root, config.pool, "dataset.pool"), _file(root, config.test, "dataset.test"))
+    root = find_root(config, places, candidates(config.pool, ENDINGS))
+    pool, test = located(root, config.pool, "dataset.pool"), located(root, config.test, "dataset.test")
+    files = Files(root.root, pool, test)
     if files.pool.resolve() == files.test.resolve():
         raise DataError(f"dataset.test: {files.test} is the pool as well; held-out items must be others")
     return files
 
 
-def _candidates(name: str) -> list[str]:
-    return [name] if name.lower().endswith(ENDINGS) else [name + ending for ending in ENDINGS]
+def candidates(name: str, endings: tuple[str, ...]) -> list[str]:
+    """What a file may be called whose ending may be left out."""
+    return [name] if name.lower().endswith(endings) else [name + ending for ending in endings]
 
 
-def _file(root: Inside, name: str, key: str) -> Path:
-    found = [candidate for candidate in _candidates(name) if Path(root.locate(candidate, key)).is_file()]
+def located(root: Inside, name: str, key: str, endings: tuple[str, ...] = ENDINGS) -> Path:
+    """The file that ``name`` means, which need not be there; ``key`` names its origin in messages.
+
+    Raises:
+        DataError: the name leads out of the folder, or means several files.
+    """
+    named = candidates(name, endings)
+    found = [candidate for candidate in named if Path(root.locate(candidate, key)).is_file()]
     if len(found) > 1:
         raise DataError(f"{key}: {root.root} holds {' and '.join(found)}; write which one with its ending")
-    return root.root / (found or _candidates(name))[0]
+    return root.root / (found or named)[0]
 
 
 def published(config: DatasetConfig, places: list[Path], *names: str) -> Path:

@@ -3,7 +3,6 @@
 import pyarrow as pa
 
 from tasks.task_type import TaskType
-from tasks.task_type.classification import Classification
 
 UNLABELED = pa.schema({"id": pa.string()})
 
@@ -46,7 +45,3 @@ def scores(task: TaskType) -> pa.Schema:
             "distance": pa.float32(),
         }
     )
-
-
-#: Where labels are classes, however many there are.
-LABELED, SCORES = labeled(Classification(())), scores(Classification(()))
