@@ -130,7 +130,7 @@ def test_numbers_whose_squares_would_be_lost_are_refused(
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
     for suffix in (".csv", ".jsonl"):
-        with pytest.raises(AnswerError, match="row 2: label .* cannot be"):
+        with pytest.raises(AnswerError, match=r"row 2: label .* cannot be"):
             answered(written(folder, repr(sign * size), suffix), ANY)
 
 
