@@ -33,6 +33,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except FrugalError as error:
             click.echo(_one_line(error), err=True)
+            for fault in getattr(error, "faults", ()):
+                click.echo(f"  {' '.join(fault.split())}", err=True)
             sys.exit(error.exit_code)
         except click.UsageError as error:
             help_ = f"{error.ctx.command_path} --help" if error.ctx else "frugal --help"
@@ -123,6 +125,47 @@ def close(answers: Path | None, root: Path) -> None:
 
     with _hold(root) as workspace:
         drive.close(workspace, answers)
+    _show(root)
+
+
+@main.group()
+def answers() -> None:
+    """Check and keep files of answers while a round is open."""
+
+
+@answers.command("check")
+@click.argument("file", type=click.Path(path_type=Path))
+@_workspace
+def check_answers(file: Path, root: Path) -> None:
+    """Say whether a file of answers fits the open round; list every fault with its row. Writes nothing.
+
+    \b
+    Example: frugal answers check labels.csv
+    """
+    from flows import drive
+    from tasks.rounds import find_workspace
+
+    given = drive.check_answers(find_workspace(root), file)
+    skipped = sum(answer.skipped for answer in given)
+    click.echo(f"{file}: fits; {len(given)} answers, {skipped} of them skipped; keep them with `frugal answers add`")
+
+
+@answers.command("add")
+@click.argument("file", type=click.Path(path_type=Path))
+@_workspace
+def add_answers(file: Path, root: Path) -> None:
+    """Keep the answers of a file, which need not answer everything; the round stays open.
+
+    The same file again changes nothing.
+
+    \b
+    Example: frugal answers add monday.csv
+    """
+    from flows import drive
+
+    with _hold(root) as workspace:
+        taken = drive.take_in(workspace, file)
+    click.echo(f"{file}: {taken.new} new, {taken.revised} revised, {taken.same} known already")
     _show(root)
 
 

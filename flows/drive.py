@@ -4,15 +4,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tasks import files, loop, progress, stages
+from tasks import loop, progress, stages
 from tasks.compare import results
 from tasks.compare.folder import Comparison
 from tasks.compare.results import Results
 from tasks.config import Config
-from tasks.datasets.store import load_task
-from tasks.drawer import unpaid
 from tasks.errors import AnswerError, ConfigError, WaitingForLabels, WorkspaceError
 from tasks.label import answers as answer_files
+from tasks.label import exchange, journal
+from tasks.label.asked import asked
+from tasks.label.labels import Answer
 from tasks.label.run import waiting
 from tasks.rounds import Workspace, goes_on, load_config, stored_config, trains_target
 
@@ -67,12 +68,12 @@ def compare(
 
 
 def close(workspace: Workspace, answers: Path | None) -> None:
-    """Close the open round; ``answers`` is copied into its folder once it has been found to fit.
+    """Close the open round; ``answers`` are kept once they have been found to fit, also if they are not enough.
 
     Raises:
         WorkspaceError: no round is open.
         AnswerError: the answers do not fit the tasks; nothing was written.
-        WaitingForLabels: not all tasks are answered.
+        WaitingForLabels: too few tasks are answered.
     """
     from flows import record, server
 
@@ -84,8 +85,9 @@ def close(workspace: Workspace, answers: Path | None) -> None:
     if step.name in ("pool", "plan", "select"):
         raise WorkspaceError(f"{workspace.root}: no round is open; open one with `frugal open`")
     if answers is not None:
-        _check_wanted(config, step, answers)
-        _take_in(workspace, step.round, answers)
+        take_in(workspace, answers)
+    if step.name == "label":
+        exchange.sync(workspace, step.round)
     if step.name == "label" and (reason := waiting(workspace, step.round)):
         raise WaitingForLabels(reason)
     with server.embedded() as prefect_server:
@@ -120,31 +122,38 @@ def single_stage(workspace: Workspace, name: str, round_: int | None) -> str:
     return f"{name} {round_:03d}: {'done' if ran else 'up to date'}{note}"
 
 
-def _check_wanted(config: Config, step: loop.Step, answers: Path) -> None:
-    """Refuse answers that nobody waits for."""
-    if (labeler := config.label.labeler) != "files":
-        raise AnswerError(f"{answers}: this loop asks its {labeler} (label.labeler) and takes no files")
+def take_in(workspace: Workspace, answers: Path) -> journal.Taken:
+    """Keep the answers of a file to the tasks of the open round, which stays open.
+
+    Raises:
+        WorkspaceError: no loop has begun.
+        AnswerError: nobody waits for answers, or they do not fit the tasks; nothing was written.
+    """
+    return journal.take_in_file(workspace, _asking(workspace, answers), answers)
+
+
+def check_answers(workspace: Workspace, answers: Path) -> list[Answer]:
+    """The answers of a file that fits the tasks of the open round; writes nothing.
+
+    Raises:
+        WorkspaceError: no loop has begun.
+        AnswerError: nobody waits for answers, or they do not fit the tasks; each fault is listed.
+    """
+    return answer_files.read(answers, asked(workspace, _asking(workspace, answers)))
+
+
+def _asking(workspace: Workspace, answers: Path) -> int:
+    """The round that waits for people; refuses answers that nobody waits for."""
+    config, step = load_config(workspace), loop.next_step(workspace)
+    if not config.label.by_people:
+        raise AnswerError(f"{answers}: this loop asks its {config.label.labeler} (label.labeler) and takes no files")
+    if step is None:
+        raise AnswerError(f"{answers}: the loop has ended and asks for no more answers; `frugal status` says why")
+    if step.name in ("pool", "plan", "select"):
+        raise AnswerError(f"{answers}: no round is open; open one with `frugal open`")
     if step.name != "label":
         raise AnswerError(f"{answers}: round {step.round:03d} has its labels already; go on with `frugal close`")
-
-
-def _take_in(workspace: Workspace, round_: int, source: Path) -> None:
-    """Copy a file that answers all tasks of the round into its folder."""
-    if source.suffix not in (".csv", ".jsonl"):
-        raise AnswerError(f"{source}: answers come as a .csv or .jsonl file")
-    folder = workspace.round_dir(round_)
-    ids = unpaid(workspace, round_)
-    given = answer_files.read(source, ids, load_task(workspace))
-    if len(given) < len(ids):
-        raise WaitingForLabels(f"{source}: answers {len(given)} of {len(ids)} tasks of round {round_:03d}")
-    if len(ids) == files.count_rows(folder / "selected.parquet"):
-        answer_files.check_some(source, given)
-    there = answer_files.answer_file(workspace, round_)
-    content = source.read_bytes()
-    if there is not None and there.read_bytes() != content:
-        raise AnswerError(f"{there}: other answers lie there already; remove them, or close without --answers")
-    if there is None:
-        files.write_bytes(folder / f"labels{source.suffix}", content)
+    return step.round
 
 
 def _run(flow: str, **parameters: Any) -> None:

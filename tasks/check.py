@@ -84,7 +84,7 @@ def _schedule_begins(config: Config, items: int) -> None:
 
 def _oracle_knows(config: Config, source: Source) -> None:
     known = int(np.count_nonzero(source.task.known(source.pool.labels)))
-    simulated = config.label.labeler == "oracle" or config.select.initial == "class_balanced"
+    simulated = not config.label.by_people or config.select.initial == "class_balanced"
     if simulated and known < len(source.pool.ids):
         raise ConfigError(
             f"label.labeler: the pool has labels for {known} of its {len(source.pool.ids)} items only, so it cannot be "

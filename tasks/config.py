@@ -10,7 +10,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from tasks import registry
-from tasks.config_base import Count, Model, Numbers, Part, Positive, Price, Ratio, Share, one_of
+from tasks.config_base import Amount, Count, Model, Numbers, Part, Positive, Price, Ratio, Share, one_of
 from tasks.config_faults import describe
 from tasks.config_policy import METRICS, PolicyConfig, RatesConfig, of_numbers
 from tasks.config_train import ProxyConfig, TrainConfig, filled_in
@@ -71,6 +71,9 @@ class SelectConfig(Model):
     beta: Positive = 1.0
     #: Parquet file of `id` and `features` from elsewhere, by which typiclust and max_herding go; null: by the pixels.
     features: str | None = None
+    #: As many tasks again, as a share of those that people get, are items whose label is known: they tell how often
+    #: annotators err.
+    checks: Share = 0.0
     #: Folder of a loop, or a table of ids in the order in which they were selected, whose selection `recorded` repeats.
     recorded: str | None = None
 
@@ -98,11 +101,26 @@ class LabelConfig(Model):
     noise: Share = 0.0
     #: Instead of noise: row i holds the probabilities of each answer for true class i; every row sums to 1.
     confusion: Annotated[tuple[Numbers, ...], Field(strict=False)] | None = None
+    #: People, of whom each item needs so many answers.
+    annotators: Annotated[int, Field(ge=1, le=100)] = 1
+    #: How several answers become one label: most of them, of numbers the median; the earliest; or none unless at least
+    #: the share ``agreement`` of them are the same.
+    rule: Literal["majority", "first", "agreement"] = "majority"
+    agreement: Ratio = 1.0
+    #: Share of the tasks that have to be labelled or skipped before the round closes; the rest goes back to the pool.
+    quorum: Ratio = 1.0
+    #: Hours after the opening of a round at which it closes with what is there.
+    deadline: Amount | None = None
+
+    @property
+    def by_people(self) -> bool:
+        """Whether people answer, who have to be waited for."""
+        return self.labeler in registry.PEOPLE
 
     @property
     def known_seconds(self) -> float:
         """What is known beforehand of the seconds that a label takes: 0 of people, who are not simulated."""
-        return self.seconds if self.labeler == "oracle" else 0.0
+        return 0.0 if self.by_people else self.seconds
 
     @model_validator(mode="after")
     def _one_noise(self) -> "LabelConfig":
@@ -111,6 +129,16 @@ class LabelConfig(Model):
         for row, probabilities in enumerate(self.confusion or ()):
             if min(probabilities) < 0 or abs(sum(probabilities) - 1) > 1e-6:
                 raise ValueError(f"confusion row {row} must hold probabilities that sum to 1")
+        return self
+
+    @model_validator(mode="after")
+    def _only_people(self) -> "LabelConfig":
+        usual = LabelConfig.model_construct()
+        for key in ("annotators", "rule", "agreement", "quorum", "deadline"):
+            if not self.by_people and getattr(self, key) != getattr(usual, key):
+                raise ValueError(f"{key} is for people who answer; the {self.labeler} gives one answer to each task")
+        if self.agreement != 1.0 and self.rule != "agreement":
+            raise ValueError("agreement belongs to the rule `agreement`; set rule to it")
         return self
 
 
@@ -254,9 +282,9 @@ class PricesConfig(Model):
     #: Per hour of one device, by kind: cpu (the whole machine), cuda (one GPU).
     device_hour: dict[Literal["cpu", "cuda"], Price]
 
-    def of_labels(self, labels: int, seconds: float) -> float:
-        """Of labels that are bought in one round, each of which takes an annotator so many seconds."""
-        each = self.label + seconds * self.annotator_second
+    def of_labels(self, labels: int, seconds: float, answers: float = 1.0) -> float:
+        """Of labels that are bought in one round by so many answers each, which take an annotator so many seconds."""
+        each = answers * (self.label + seconds * self.annotator_second)
         return math.fsum([labels * each, self.batch_fee]) if labels else 0.0
 
     @model_validator(mode="before")
@@ -472,6 +500,17 @@ class Config(Model):
             raise ValueError("policy.scope: adaptive changes infer.candidates; put candidates into infer.scope")
         return self
 
+    @property
+    def answers_per_label(self) -> float:
+        """How many answers are paid for one label, with those that check annotators; a disputed item takes more."""
+        return self.label.annotators * (1.0 + self.select.checks)
+
+    @model_validator(mode="after")
+    def _checks_are_of_people(self) -> "Config":
+        if self.select.checks and not self.label.by_people:
+            raise ValueError("select.checks: measures people, and label.labeler=oracle knows the labels; leave it out")
+        return self
+
     @model_validator(mode="after")
     def _stop_rules_can_hold(self) -> "Config":
         policy, rounds, aim = self.policy, self.loop.rounds, self.policy.cost_optimal.target
@@ -529,6 +568,11 @@ def _wrong_for_task(config: Config) -> str | None:
     for block, train in (("train", config.train), (config.block, config.selecting)):
         found |= {f"{block}.label_smoothing": train.label_smoothing}
         found |= {f"{block}.loss_prediction": train.loss_prediction is not None}
+    if config.label.rule == "agreement":
+        return (
+            "label.rule: agreement asks for equal answers, and with task=regression they are numbers; choose majority, "
+            "which takes their median, or first"
+        )
     if config.select.strategy == "softmax":
         return (
             "select.strategy: softmax weighs values in their own unit, which with task=regression is the label's; "
@@ -555,7 +599,7 @@ def short_budget(config: Config, first: int, key: str) -> str | None:
             f"policy.stop.budget.labels: {labels:g} is less than the initial pool ({key}: {first}); raise it, or "
             f"lower {key}"
         )
-    price = prices.of_labels(first, config.label.known_seconds)
+    price = prices.of_labels(first, config.label.known_seconds, config.answers_per_label)
     if money is not None and money < price:
         return (
             f"policy.stop.budget.money: {money:g} {prices.currency} is less than the labels of the initial pool cost "

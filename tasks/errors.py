@@ -37,7 +37,21 @@ class DataError(UserError):
 
 
 class AnswerError(UserError):
-    """A file of answers does not fit the round's tasks."""
+    """A file of answers does not fit the round's tasks.
+
+    ``faults`` holds each thing that is wrong, with its row, where there are several.
+    """
+
+    def __init__(self, message: str, faults: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.faults = tuple(faults)
+
+    @classmethod
+    def listing(cls, where: str, faults: Sequence[str]) -> "AnswerError":
+        """The error that tells of all ``faults`` of the file ``where``."""
+        if len(faults) == 1:
+            return cls(f"{where}, {faults[0]}")
+        return cls(f"{where}: {len(faults)} faults; nothing was taken in", faults)
 
 
 class WorkspaceError(UserError):

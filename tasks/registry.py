@@ -207,8 +207,12 @@ RETRAINS = {
 
 LABELERS = {
     "oracle": "tasks.label.oracle:answer",
-    "files": "tasks.label.answers:answer",
+    "files": "tasks.label.people:answer",
 }
+#: Labelers that are people, for whom a round is left open.
+PEOPLE = ("files",)
+#: Of these, whose tasks and answers go by a server.
+HUBS: dict[str, str] = {}
 
 
 def resolve(table: Mapping[str, str], name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-_STREAMS = {"pool": 0, "select": 1, "label": 2, "train": 3, "infer": 4, "stop": 5, "target": 6}
+_STREAMS = {"pool": 0, "select": 1, "label": 2, "train": 3, "infer": 4, "stop": 5, "target": 6, "checks": 7}
 
 
 def seed_sequence(seed: int, round_: int, stage: str, index: int = 0) -> np.random.SeedSequence:

@@ -61,6 +61,7 @@ SELECT = Stage(
     name="select",
     deps=(
         "{round}/plan.json",
+        "{prev}/labeled.parquet",
         "{prev}/unlabeled.parquet",
         "{prev}/scores.parquet",
         "{features}",
@@ -81,7 +82,12 @@ LABEL = Stage(
         "data/pool/pool.json",
         "data/pool/oracle.parquet",
     ),
-    outs=("{round}/labels.parquet", "{round}/labeled.parquet", "{round}/unlabeled.parquet"),
+    outs=(
+        "{round}/labels.parquet",
+        "{round}/answers.parquet",
+        "{round}/labeled.parquet",
+        "{round}/unlabeled.parquet",
+    ),
     params=("seed", "label", "prices"),
     frozen=True,
 )
@@ -178,7 +184,7 @@ def is_done(workspace: Workspace, stage: Stage, round_: int) -> bool:
         WorkspaceError: an output of a frozen stage is gone, or an input of a finished one.
     """
     entry = ledger.entry(workspace.round_dir(round_), stage.name)
-    if entry is None or entry["inputs"] != input_digests(workspace, stage, round_):
+    if entry is None or not _same(entry["inputs"], input_digests(workspace, stage, round_)):
         return False
     outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
     # An output that a later release added was never written, so it is not gone.
@@ -188,6 +194,11 @@ def is_done(workspace: Workspace, stage: Stage, round_: int) -> bool:
             f"{gone[0]}: missing, and labels are never asked for twice; restore it with `dvc pull` or `dvc checkout`"
         )
     return not gone
+
+
+def _same(billed: dict[str, str], inputs: dict[str, str]) -> bool:
+    """Whether a stage was billed on these inputs; one that a later release has added was not looked at then."""
+    return all(inputs.get(name) == value for name, value in billed.items())
 
 
 def differing(workspace: Workspace, stage: Stage, round_: int) -> list[str]:
@@ -211,7 +222,7 @@ def run(workspace: Workspace, stage: Stage, round_: int) -> bool:
     with ledger.metered() as usage:
         work(workspace, round_, usage)
     entry = ledger.entry(workspace.round_dir(round_), stage.name)
-    if entry is None or entry["inputs"] != inputs:
+    if entry is None or not _same(entry["inputs"], inputs):
         outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
         digests = {name: files.digest(path) for name, path in outputs.items()}
         ledger.write_entry(

@@ -3,11 +3,12 @@
 from dataclasses import asdict
 from typing import Any
 
-from tasks import loop
+from tasks import files, loop
+from tasks.config import Config
 from tasks.drawer import unpaid
 from tasks.errors import AnswerError
 from tasks.history import history, wasted
-from tasks.label.answers import answer_file
+from tasks.label import hand_off
 from tasks.rounds import Workspace, decision, holder, rounds, stored_config
 from tasks.task_type import headline
 
@@ -24,7 +25,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
     outcomes, metric = history(workspace), headline.of(config.task)
     opened = rounds(workspace)
     last = outcomes[-1] if outcomes else None
-    state, waits_for, command = _situation(workspace, config.label.labeler)
+    state, waits_for, command, people = _situation(workspace, config)
     made = decision(workspace, opened[-1]) if opened else None
     return {
         "name": config.name,
@@ -42,6 +43,8 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "decision": made,
         "warnings": unreached(made) if made else [],
         "waits_for": waits_for,
+        "hand_off": people,
+        "suspended": suspended(workspace),
         "next": command,
         "rounds": [metric.shown(asdict(outcome)) for outcome in outcomes],
     }
@@ -59,25 +62,31 @@ def unreached(made: dict[str, Any]) -> list[str]:
     ]
 
 
-def _situation(workspace: Workspace, labeler: str) -> tuple[str, str | None, str]:
-    """State, what is waited for, and the next command."""
+def _situation(workspace: Workspace, config: Config) -> tuple[str, str | None, str, dict[str, Any] | None]:
+    """State, what is waited for, the next command, and of a round that is open for people how far they are."""
     if (busy := holder(workspace)) is not None:
-        return "running", busy, "frugal status"
+        return "running", busy, "frugal status", None
     step = loop.next_step(workspace)
     if step is None:
-        return "finished", None, "frugal ui"
-    if labeler != "files" or step.name in ("select", "train", "decide", "target", "infer"):
-        return "interrupted", None, "frugal run"
+        return "finished", None, "frugal ui", None
+    if not config.label.by_people or step.name in ("select", "train", "decide", "target", "infer"):
+        return "interrupted", None, "frugal run", None
     if step.name != "label":
-        return "ready", None, "frugal open"
-    folder = workspace.round_dir(step.round)
-    if not (wanted := len(unpaid(workspace, step.round))):
-        return "waiting", "`frugal close`: all labels of the round are known already", "frugal close"
+        return "ready", None, "frugal open", None
+    if not (wanted := unpaid(workspace, step.round)):
+        return "waiting", "`frugal close`: all labels of the round are known already", "frugal close", None
     try:
-        answered = answer_file(workspace, step.round)
+        found = hand_off.of_round(workspace, step.round, wanted, config)
     except AnswerError as error:
-        return "waiting", str(error), "frugal close"
-    if answered is None:
-        name = workspace.relative(folder)
-        return "waiting", f"{wanted} labels for {name}/tasks.jsonl in {name}/labels.csv", "frugal close"
-    return "waiting", f"`frugal close`: the answers to {wanted} tasks have arrived", "frugal close"
+        return "waiting", str(error), "frugal close", None
+    return "waiting", found.waits_for, found.next, found.plain()
+
+
+def suspended(workspace: Workspace) -> int:
+    """Items that people skipped, which nobody is asked about again."""
+    labelled = [number for number in rounds(workspace) if (workspace.round_dir(number) / "labels.parquet").exists()]
+    if not labelled:
+        return 0
+    folder = workspace.round_dir(labelled[-1])
+    pool = files.count_rows(workspace.pool / "start" / "unlabeled.parquet")
+    return pool - files.count_rows(folder / "labeled.parquet") - files.count_rows(folder / "unlabeled.parquet")

@@ -6,7 +6,7 @@ import pytest
 from tasks.cost.ledger import Usage
 from tasks.errors import AnswerError, DataError, UserError, WaitingForLabels
 from tasks.label import oracle
-from tasks.label.answers import read
+from tasks.label.answers import Tasks, read
 from tasks.label.run import run
 from tasks.rounds import Workspace, load_config
 from tasks.select.run import run as select
@@ -92,7 +92,7 @@ def test_partial_answers_mean_waiting_and_write_nothing(tmp_path: Path) -> None:
     ids = column(workspace.round_dir(0) / "selected.parquet", "id")
     write_answers(workspace, ["id,label", f"{ids[0]},bee"])
     before = snapshot(workspace.root)
-    with pytest.raises(WaitingForLabels, match="1 of 9 tasks answered"):
+    with pytest.raises(WaitingForLabels, match=r"8 more labels: 1 of 9 tasks of data/rounds/000/tasks\.jsonl are answered"):
         run(workspace, 0, Usage())
     assert snapshot(workspace.root) == before
 
@@ -108,7 +108,8 @@ def test_answers_are_taken_in_with_who_when_and_how_long(tmp_path: Path) -> None
     assert column(labels, "id") == ids[:-1]
     assert set(column(labels, "annotator")) == {"ann"}
     assert set(column(labels, "seconds")) == {2.5}
-    assert ids[-1] in column(workspace.round_dir(0) / "unlabeled.parquet", "id")
+    # Nobody is asked again about what nobody could label.
+    assert ids[-1] not in column(workspace.round_dir(0) / "unlabeled.parquet", "id")
     assert usage.labels == 8
 
 
@@ -152,7 +153,7 @@ def test_wrong_answers_are_named_with_their_row(tmp_path: Path, suffix: str, tex
     path = tmp_path / f"labels{suffix}"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(AnswerError, match=message):
-        read(path, ["a", "b"], CLASSIFICATION)
+        read(path, Tasks(["a", "b"], CLASSIFICATION))
 
 
 def test_wrong_answers_change_nothing_on_disk(tmp_path: Path) -> None:
@@ -175,6 +176,5 @@ def test_two_answer_files_are_refused(tmp_path: Path) -> None:
 def test_fields_may_hold_commas_quotes_and_line_breaks(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text('\ufeffid,label,note\n"a,1","bee","two\nlines"\n', encoding="utf-8")
-    answers = read(path, ["a,1"], CLASSIFICATION)
-    assert answers["a,1"] is not None
-    assert answers["a,1"].label == 1
+    (answer,) = read(path, Tasks(["a,1"], CLASSIFICATION))
+    assert (answer.id, answer.label) == ("a,1", 1)

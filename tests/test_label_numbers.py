@@ -15,7 +15,7 @@ from tasks.cost.ledger import Usage
 from tasks.drawer import drawer, unpaid
 from tasks.errors import AnswerError, DataError, WaitingForLabels
 from tasks.label import oracle
-from tasks.label.answers import read
+from tasks.label.answers import Tasks, read
 from tasks.label.run import run
 from tasks.rounds import Workspace, load_config
 from tasks.select.run import run as select
@@ -48,9 +48,9 @@ def written(folder: Path, label: str, suffix: str = ".csv") -> Path:
 
 
 def answered(path: Path, task: TaskType = PRICE) -> float:
-    label = read(path, ["a", "b"], task)["b"]
-    assert label is not None
-    return label.label
+    _, answer = read(path, Tasks(["a", "b"], task))
+    assert answer.label is not None
+    return answer.label
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ FAULTS = [
 @pytest.mark.parametrize(("text", "told"), FAULTS)
 def test_what_is_no_possible_number_is_refused_with_its_row(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(AnswerError, match=rf"labels\.csv, row 2: {told}") as fault:
-        read(written(tmp_path, text), ["a", "b"], PRICE)
+        read(written(tmp_path, text), Tasks(["a", "b"], PRICE))
     assert "\n" not in str(fault.value)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "1_000", "", "abc"])
 def test_without_bounds_a_label_has_to_be_a_finite_number_all_the_same(tmp_path: Path, text: str) -> None:
     with pytest.raises(AnswerError, match=r"row 2: .*; price is a finite number, such as 12\.5"):
-        read(written(tmp_path, text), ["a", "b"], ANY)
+        read(written(tmp_path, text), Tasks(["a", "b"], ANY))
 
 
 @pytest.mark.parametrize(("text", "value"), [("12.5", 12.5), ('"12.5"', 12.5), ("7", 7.0), ("1E1", 10.0)])
@@ -103,7 +103,7 @@ def test_json_may_hold_a_number_or_its_text(tmp_path: Path, text: str, value: fl
 @pytest.mark.parametrize("text", ["null", "true", "NaN", "Infinity", "1e400", "[1]", '{"price": 1}', "101"])
 def test_json_that_is_no_possible_number_is_refused_with_its_row(tmp_path: Path, text: str) -> None:
     with pytest.raises(AnswerError, match=r"labels\.jsonl, row 2: "):
-        read(written(tmp_path, text, ".jsonl"), ["a", "b"], PRICE)
+        read(written(tmp_path, text, ".jsonl"), Tasks(["a", "b"], PRICE))
 
 
 #: How far a label may be from 0, and how near if it is not 0.
@@ -138,7 +138,7 @@ def test_a_second_answer_to_an_item_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("id,label\na,1\na,1\n")
     with pytest.raises(AnswerError, match="row 2: 'a' was answered before"):
-        read(path, ["a", "b"], PRICE)
+        read(path, Tasks(["a", "b"], PRICE))
 
 
 def write_answers(workspace: Workspace, lines: list[str]) -> None:
@@ -146,7 +146,7 @@ def write_answers(workspace: Workspace, lines: list[str]) -> None:
     path.write_text("\n".join(["id,label,status", *lines]) + "\n")
 
 
-def test_answers_become_numbers_in_all_tables_and_skipped_items_stay(tmp_path: Path) -> None:
+def test_answers_become_numbers_in_all_tables_and_skipped_items_leave_the_pool(tmp_path: Path) -> None:
     workspace, usage = by_files(tmp_path / "w"), Usage()
     folder = workspace.round_dir(0)
     ids = column(folder / "selected.parquet", "id")
@@ -159,7 +159,7 @@ def test_answers_become_numbers_in_all_tables_and_skipped_items_stay(tmp_path: P
         assert dict(zip(table["id"].to_pylist(), table["label"].to_pylist(), strict=True)) == {
             id_: place + 0.25 for place, id_ in enumerate(ids[:-1])
         }
-    assert ids[-1] in column(folder / "unlabeled.parquet", "id")
+    assert ids[-1] not in column(folder / "unlabeled.parquet", "id")
     assert (usage.labels, usage.label_price) == (8, 0.4)
 
 
@@ -178,7 +178,7 @@ def test_partial_answers_mean_waiting(tmp_path: Path) -> None:
     workspace = by_files(tmp_path / "w")
     ids = column(workspace.round_dir(0) / "selected.parquet", "id")
     write_answers(workspace, [f"{ids[0]},12.5,done"])
-    with pytest.raises(WaitingForLabels, match="1 of 9 tasks answered"):
+    with pytest.raises(WaitingForLabels, match="1 of 9 tasks"):
         run(workspace, 0, Usage())
 
 

@@ -25,7 +25,7 @@ def arms(loaded: Sequence[tuple[str, Config]]) -> dict[str, Config]:
             same settings, the budgets differ, or there is nothing to compare the one arm with.
     """
     for source, config in loaded:
-        if config.label.labeler != "oracle":
+        if config.label.by_people:
             raise ConfigError(
                 f"{source}: label.labeler: {config.label.labeler!r} cannot answer each arm anew; a comparison needs "
                 "label.labeler=oracle"

@@ -262,12 +262,13 @@ def labels_price(labels: int, config: Config, seconds: float | None = None) -> f
 
     ``seconds`` as in ``price``: what is known beforehand are the oracle's, and nothing of people.
     """
-    return config.prices.of_labels(labels, config.label.known_seconds if seconds is None else seconds)
+    known = config.label.known_seconds if seconds is None else seconds
+    return config.prices.of_labels(labels, known, config.answers_per_label)
 
 
 def _people(config: Config) -> tuple[str, ...]:
     """What only the people who label will tell."""
-    if config.label.labeler == "oracle":
+    if not config.label.by_people:
         return ()
     skipped = "label.labeler: people may skip items, so at most"
     timed = "label.labeler: how long people take, at prices.annotator_second, is not known beforehand"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def ledger(round_dir: Path) -> dict[str, Any]:
 def write_entry(
     round_dir: Path, stage: str, usage: Usage, prices: PricesConfig, inputs: dict[str, str], outputs: dict[str, str]
 ) -> None:
-    """Bill a finished stage: one atomic rename, after all of its outputs are in place.
+    """Bill a finished stage, and say when it ended: one atomic rename, after all of its outputs are in place.
 
     What an earlier run of the stage used, on other inputs, stays on the bill as `discarded`.
     """
@@ -94,5 +95,6 @@ def write_entry(
     made: dict[str, Any] = {"used": {**asdict(usage), "money": price(usage, prices)}}
     if (before := book["stages"].get(stage)) is not None:
         made["discarded"] = [*before.get("discarded", []), before["used"]]
-    stages = {**book["stages"], stage: made | {"inputs": inputs, "outputs": outputs}}
+    made |= {"at": datetime.now(UTC).isoformat(timespec="seconds"), "inputs": inputs, "outputs": outputs}
+    stages = {**book["stages"], stage: made}
     files.write_json(round_dir / "cost.json", {"currency": prices.currency, "stages": stages})

@@ -21,6 +21,11 @@ def labels(task: TaskType) -> pa.Schema:
     )
 
 
+def answers(task: TaskType) -> pa.Schema:
+    """Of answers.parquet: what each annotator answered; a null label is an item that was skipped."""
+    return labels(task).append(pa.field("purpose", pa.string()))
+
+
 def labeled(task: TaskType) -> pa.Schema:
     """Of labeled.parquet."""
     return pa.schema({"id": pa.string(), "label": task.label_type, "round": pa.int32()})

@@ -1,169 +1,207 @@
-"""Answers given by people in a file: labels.csv or labels.jsonl in the round's folder."""
+"""Answers given by people, as a CSV or JSON-lines file: id, label, annotator, labeled_at, seconds, status."""
 
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from tasks.config import Config
-from tasks.errors import AnswerError, WaitingForLabels
-from tasks.label.labels import Label
-from tasks.rounds import Workspace
+from tasks.config_base import LARGEST
+from tasks.errors import AnswerError
+from tasks.label.labels import Answer
 from tasks.task_type import TaskType
 
-_NAMES = ("labels.csv", "labels.jsonl")
+#: What a file of answers is called in the folder of its round.
+NAMES = ("labels.csv", "labels.jsonl")
+#: Stands for whoever did not give a name.
+UNKNOWN = "unknown"
+_REQUIRED = ("id", "label")
+_LONGEST_NAME = 200
 
 
-def answer_file(workspace: Workspace, round_: int) -> Path | None:
-    """The round's answer file, if people have put one there.
+@dataclass(frozen=True)
+class Tasks:
+    """What was asked: answers to anything else are refused."""
 
-    Raises:
-        AnswerError: there are two.
-    """
-    found = [path for name in _NAMES if (path := workspace.round_dir(round_) / name).exists()]
-    if len(found) > 1:
-        raise AnswerError(f"{found[0].parent}: holds both {_NAMES[0]} and {_NAMES[1]}; keep one")
-    return found[0] if found else None
+    ids: Collection[str]
+    task: TaskType
+    #: The closed round that asked for an item, to tell late answers from unknown ids.
+    closed: Callable[[str], int | None] = lambda id_: None
 
 
-def answer(workspace: Workspace, round_: int, ids: list[str], task: TaskType, config: Config) -> list[Label]:
-    """The answers to ``ids`` in their order, without the items that people skipped.
-
-    Raises:
-        WaitingForLabels: there is no file yet, or it does not answer every task.
-        AnswerError: the file does not fit the tasks; its row is named.
-    """
-    path = answer_file(workspace, round_)
-    folder = workspace.relative(workspace.round_dir(round_))
-    if path is None:
-        raise WaitingForLabels(
-            f"round {round_:03d} waits for {len(ids)} labels: answer {folder}/tasks.jsonl in {folder}/labels.csv"
-        )
-    answers = read(path, ids, task)
-    if len(answers) < len(ids):
-        raise WaitingForLabels(
-            f"round {round_:03d}: {len(answers)} of {len(ids)} tasks answered in {folder}/{path.name}"
-        )
-    return [label for id_ in ids if (label := answers[id_]) is not None]
+class _RowError(ValueError):
+    """One thing that is wrong with a row."""
 
 
-def check_some(path: Path, answers: Mapping[str, Label | None]) -> None:
-    """Refuse answers that skip everything.
-
-    Raises:
-        AnswerError: no item has a label.
-    """
-    if not any(answers.values()):
-        raise AnswerError(f"{path}: every item was skipped; label at least one")
-
-
-def read(path: Path, ids: list[str], task: TaskType) -> dict[str, Label | None]:
-    """Check and parse an answer file; None stands for an item that was skipped.
+def read(path: Path, tasks: Tasks) -> list[Answer]:
+    """Check and parse a file of answers, which need not answer everything.
 
     Raises:
         AnswerError: unreadable; a column missing; a row blank, torn or repeated, or with an unknown id, an impossible
-            label, time or status.
+            label, time or status. Every fault is listed with its row.
     """
-    wanted = set(ids)
-    answers: dict[str, Label | None] = {}
+    answers: dict[tuple[str, str], Answer] = {}
+    faults: list[str] = []
     for row, fields in _rows(path):
-        where = f"{path}, row {row}"
-        id_ = fields.get("id", "")
-        if id_ not in wanted:
-            raise AnswerError(f"{where}: {f'unknown id {id_!r}' if id_ else 'no id'}; ids must be those of tasks.jsonl")
-        if id_ in answers:
-            raise AnswerError(f"{where}: {id_!r} was answered before; keep one answer per id")
-        answers[id_] = _label(where, fields, task)
-    return answers
+        try:
+            answer = _answer(_sound(fields), tasks)
+            if (answer.id, answer.annotator) in answers:
+                raise _RowError(
+                    f"{answer.id!r} was answered before by {answer.annotator}; keep one answer per id and annotator"
+                )
+        except _RowError as fault:
+            faults.append(f"{row}: {fault}")
+        else:
+            answers[answer.id, answer.annotator] = answer
+    if faults:
+        raise AnswerError.listing(str(path), faults)
+    return list(answers.values())
 
 
-def _label(where: str, fields: dict[str, str], task: TaskType) -> Label | None:
-    status = fields.get("status") or "done"
-    if status == "skipped":
-        return None
-    if status != "done":
-        raise AnswerError(f"{where}: status {status!r}; it must be done or skipped")
-    try:
-        label = task.parsed(fields.get("label", ""))
-    except ValueError as fault:
-        raise AnswerError(f"{where}: {fault}") from None
-    return Label(
-        id=fields["id"],
-        label=label,
-        annotator=fields.get("annotator") or "unknown",
-        labeled_at=_time(where, fields.get("labeled_at", "")),
-        seconds=_seconds(where, fields.get("seconds", "")),
+def _sound(fields: dict[str, str] | _RowError) -> dict[str, str]:
+    if isinstance(fields, _RowError):
+        raise fields
+    return fields
+
+
+def _answer(fields: Mapping[str, str], tasks: Tasks) -> Answer:
+    id_, status = fields.get("id", ""), fields.get("status") or "done"
+    if id_ not in tasks.ids:
+        raise _RowError(_strange(id_, tasks))
+    if status not in ("done", "skipped"):
+        raise _RowError(f"status {status!r}; it must be done or skipped")
+    return Answer(
+        id=id_,
+        label=_label(fields.get("label", ""), tasks.task) if status == "done" else None,
+        annotator=_annotator(fields.get("annotator", "")),
+        labeled_at=_time(fields.get("labeled_at", "")),
+        seconds=_seconds(fields.get("seconds", "")),
     )
 
 
-def _time(where: str, text: str) -> str | None:
+def _strange(id_: str, tasks: Tasks) -> str:
+    if not id_:
+        return "no id; ids must be those of tasks.jsonl"
+    if (round_ := tasks.closed(id_)) is not None:
+        return f"{id_!r} was asked for in round {round_:03d}, which is closed"
+    return f"unknown id {id_!r}; ids must be those of tasks.jsonl"
+
+
+def _label(text: str, task: TaskType) -> int | float:
+    try:
+        return task.parsed(text)
+    except ValueError as fault:
+        raise _RowError(str(fault)) from None
+
+
+def _annotator(text: str) -> str:
+    if len(text) > _LONGEST_NAME:
+        raise _RowError(f"annotator of {len(text)} characters; a name has at most {_LONGEST_NAME}")
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise _RowError(f"annotator {text!r} holds a control character")
+    return text or UNKNOWN
+
+
+def _time(text: str) -> str | None:
     if not text:
         return None
     try:
         return datetime.fromisoformat(text).isoformat()
     except ValueError:
-        raise AnswerError(
-            f"{where}: labeled_at {text!r} is not an ISO 8601 time such as 2026-01-31T09:30:00Z"
-        ) from None
+        raise _RowError(f"labeled_at {text!r} is not an ISO 8601 time such as 2026-01-31T09:30:00Z") from None
 
 
-def _seconds(where: str, text: str) -> float | None:
+def _seconds(text: str) -> float | None:
     if not text:
         return None
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise AnswerError(f"{where}: seconds {text!r} is not a number of at least 0")
+    if not 0 <= seconds <= LARGEST:
+        raise _RowError(f"seconds {text!r} is not a number from 0 to {LARGEST:g}")
     return seconds
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The data rows, counted from 1, as texts; unknown columns are ignored."""
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, str] | _RowError]]:
+    """Where each row stands, counted from 1 without the header, and its fields as texts, or what is wrong with it."""
+    if path.suffix not in (".csv", ".jsonl"):
+        raise AnswerError(f"{path}: answers come as a .csv or .jsonl file")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise AnswerError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise AnswerError(f"{path}: cannot be read as UTF-8 text ({error})") from None
-    yield from _csv_rows(path, text) if path.suffix == ".csv" else _jsonl_rows(path, text)
+    yield from _csv_rows(path, text) if path.suffix == ".csv" else _jsonl_rows(text)
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, str] | _RowError]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    row = 0
     try:
         header = [name.strip() for name in next(reader, [])]
-        for column in ("id", "label"):
+        for column in _REQUIRED:
             if header.count(column) != 1:
                 raise AnswerError(f"{path}: its first line must name the column {column!r} once")
         for row, values in enumerate(reader, start=1):
-            if not any(value.strip() for value in values):
-                raise AnswerError(f"{path}, row {row}: blank; remove it")
-            if len(values) != len(header):
-                raise AnswerError(f"{path}, row {row}: {len(values)} fields where the first line names {len(header)}")
-            yield row, {name: value.strip() for name, value in zip(header, values, strict=True)}
+            yield f"row {row}", _csv_fields(header, values)
     except csv.Error as error:
-        raise AnswerError(f"{path}, line {reader.line_num}: not valid CSV ({error})") from None
+        # What follows cannot be told apart any more.
+        yield f"row {row + 1}, line {reader.line_num}", _RowError(f"not valid CSV ({error})")
 
 
-def _jsonl_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
+def _csv_fields(header: list[str], values: list[str]) -> dict[str, str] | _RowError:
+    if not any(value.strip() for value in values):
+        return _RowError("blank; remove it")
+    if len(values) != len(header):
+        return _RowError(f"{len(values)} fields where the first line names {len(header)}")
+    return {name: value.strip() for name, value in zip(header, values, strict=True)}
+
+
+def _jsonl_rows(text: str) -> Iterator[tuple[str, dict[str, str] | _RowError]]:
     # str.splitlines would also break at characters that JSON allows inside a string.
-    for row, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
-        if not line.strip():
-            raise AnswerError(f"{path}, row {row}: blank; remove it")
+    for row, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
         try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError):
-            raise AnswerError(f"{path}, row {row}: not valid JSON") from None
-        if not isinstance(fields, dict):
-            raise AnswerError(f'{path}, row {row}: must be a JSON object such as {{"id": …, "label": …}}')
-        texts = {str(name): "" if value is None else str(value).strip() for name, value in fields.items()}
-        try:
-            "".join(texts.values()).encode()
-        except UnicodeEncodeError:
-            # JSON can escape half of a pair of surrogates, which is no character and cannot be stored.
-            raise AnswerError(f"{path}, row {row}: holds a character that is not valid Unicode") from None
-        yield row, texts
+            yield f"row {row}", _json_fields(line)
+        except _RowError as fault:
+            yield f"row {row}", fault
+
+
+def _json_fields(line: str) -> dict[str, str]:
+    if not line.strip():
+        raise _RowError("blank; remove it")
+    try:
+        fields = json.loads(line, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, _RowError) else _RowError("not valid JSON") from None
+    if not isinstance(fields, dict):
+        raise _RowError('must be a JSON object such as {"id": …, "label": …}')
+    texts = {name: _text(name, value) for name, value in fields.items()}
+    try:
+        "".join(texts.values()).encode()
+    except UnicodeEncodeError:
+        # JSON can escape half of a pair of surrogates, which is no character and cannot be stored.
+        raise _RowError("holds a character that is not valid Unicode") from None
+    return texts
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RowError(f"names {next(name for name in names if names.count(name) > 1)!r} twice")
+    return fields
+
+
+def _text(name: str, value: Any) -> str:
+    if name in _FIELDS and isinstance(value, (dict, list, bool)):
+        raise _RowError(f"{name} must be a text or a number, not {json.dumps(value)[:40]}")
+    return "" if value is None else str(value).strip()
+
+
+_FIELDS = frozenset({"id", "label", "annotator", "labeled_at", "seconds", "status"})

@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 from tasks import files
 from tasks.config import Config, LabelConfig
 from tasks.errors import DataError
-from tasks.label.labels import Label
+from tasks.label.labels import Answer
 from tasks.rounds import Workspace
 from tasks.seeds import generator
 from tasks.task_type import TaskType
 from tasks.task_type.classification import Classification
 
 
-def answer(workspace: Workspace, round_: int, ids: list[str], task: TaskType, config: Config) -> list[Label]:
+def answer(workspace: Workspace, round_: int, ids: list[str], task: TaskType, config: Config) -> list[Answer]:
     """The pool's own answers to ``ids``, in their order, classes with the configured errors mixed in.
 
     Errors depend on the ids and the seed, not on the order in which the ids come.
@@ -30,7 +30,7 @@ def answer(workspace: Workspace, round_: int, ids: list[str], task: TaskType, co
     if isinstance(task, Classification):
         given = _with_errors(given, task.outputs, config.label, generator(config.seed, round_, "label"))
     labels = dict(zip(ordered, given.tolist(), strict=True))
-    return [Label(id_, labels[id_], "oracle", None, config.label.seconds) for id_ in ids]
+    return [Answer(id_, labels[id_], "oracle", None, config.label.seconds) for id_ in ids]
 
 
 def _truth(workspace: Workspace, ids: list[str], task: TaskType) -> npt.NDArray[Any]:

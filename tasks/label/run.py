@@ -1,6 +1,7 @@
 """LABEL: buy the labels of the selected items and move them from the unlabelled pool to the labelled one."""
 
 import math
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,37 +12,46 @@ from tasks.cost.ledger import Usage
 from tasks.datasets import tables
 from tasks.datasets.store import load_task
 from tasks.drawer import drawer, unpaid
-from tasks.errors import AnswerError, WaitingForLabels
-from tasks.label.labels import Label
+from tasks.errors import WaitingForLabels
+from tasks.label.journal import moment
+from tasks.label.labels import Answer
+from tasks.label.settle import Settled, settle
 from tasks.rounds import Workspace, load_config
 from tasks.task_type import TaskType
 
 
 def run(workspace: Workspace, round_: int, usage: Usage) -> None:
-    """Write labels.parquet, labeled.parquet and unlabeled.parquet of a round, and count the labels and their price.
+    """Write labels.parquet, answers.parquet and the two pools of a round, and count the labels and their price.
 
-    A label that was bought before the loop began anew comes from the drawer, and costs and counts nothing.
+    Every answer is paid for, also one that did not become a label; for a skipped item only the annotator's time. A
+    label that was bought before the loop began anew comes from the drawer, and costs and counts nothing. What people
+    skipped leaves the unlabelled pool, what they left unanswered or disagreed on stays in it.
 
     Raises:
-        WaitingForLabels: people have not answered all of the tasks.
+        WaitingForLabels: people have not answered enough of the tasks.
         UserError: the labeler cannot answer, or its answers do not fit.
     """
-    prices = load_config(workspace).prices
-    bought = _bought(ask(workspace, round_), prices, load_task(workspace))
-    selected = files.read_table(workspace.round_dir(round_) / "selected.parquet", ["id"])["id"].combine_chunks()
+    config, task, folder = load_config(workspace), load_task(workspace), workspace.round_dir(round_)
+    answers = ask(workspace, round_)
+    wanted = unpaid(workspace, round_)
+    settled = settle(wanted, answers, task, config.label)
+    bought = _bought(settled, config.prices, task)
+    selected = files.read_table(folder / "selected.parquet", ["id"])["id"].combine_chunks()
     labels = _in_order(pa.concat_tables([_kept(workspace, round_, selected), bought]), selected)
-    files.write_table(workspace.round_dir(round_) / "labels.parquet", labels)
-    _write_pools(workspace, round_, labels)
+    given = _answers(answers, set(wanted), config.prices, task)
+    files.write_table(folder / "answers.parquet", given)
+    files.write_table(folder / "labels.parquet", labels)
+    _write_pools(workspace, round_, labels, [item.id for item in settled if item.state == "skipped"])
     usage.labels = len(bought)
-    fee = prices.batch_fee if len(bought) else 0.0
-    usage.label_price = round(math.fsum(bought["price"].to_pylist()) + fee, 6)
+    fee = config.prices.batch_fee if len(given) else 0.0
+    usage.label_price = round(math.fsum(given["price"].to_pylist()) + fee, 6)
 
 
-def ask(workspace: Workspace, round_: int) -> list[Label]:
+def ask(workspace: Workspace, round_: int) -> list[Answer]:
     """The labeler's answers to the round's tasks, none for what lies in the drawer; writes nothing.
 
     Raises:
-        WaitingForLabels: people have not answered all of the tasks.
+        WaitingForLabels: people have not answered enough of the tasks.
         UserError: the labeler cannot answer, its answers do not fit, or the round would be without a label.
     """
     config = load_config(workspace)
@@ -49,23 +59,51 @@ def ask(workspace: Workspace, round_: int) -> list[Label]:
     if not ids:
         return []
     labeler = registry.resolve(registry.LABELERS, config.label.labeler)
-    labels: list[Label] = labeler(workspace, round_, ids, load_task(workspace), config)
-    if not labels and len(ids) == files.count_rows(workspace.round_dir(round_) / "selected.parquet"):
-        raise AnswerError(f"round {round_:03d}: every item was skipped; label at least one")
-    return labels
+    answers: list[Answer] = labeler(workspace, round_, ids, load_task(workspace), config)
+    return answers
 
 
-def _bought(labels: list[Label], prices: PricesConfig, task: TaskType) -> pa.Table:
-    """The rows of labels.parquet for new answers, each with its own price; an unknown time is free."""
+def _bought(settled: Sequence[Settled], prices: PricesConfig, task: TaskType) -> pa.Table:
+    """The rows of labels.parquet for new labels, each with the price of all answers to its item."""
+    labelled = [item for item in settled if item.state == "labelled"]
     columns = {
-        "id": [label.id for label in labels],
-        "label": [label.label for label in labels],
-        "annotator": [label.annotator for label in labels],
-        "labeled_at": [label.labeled_at for label in labels],
-        "seconds": [label.seconds for label in labels],
-        "price": [prices.label + (label.seconds or 0.0) * prices.annotator_second for label in labels],
+        "id": [item.id for item in labelled],
+        "label": [item.label for item in labelled],
+        "annotator": [", ".join(dict.fromkeys(answer.annotator for answer in item.adopted)) for item in labelled],
+        "labeled_at": [_latest(item.answers) for item in labelled],
+        "seconds": [_together(item.answers) for item in labelled],
+        "price": [math.fsum(_price(answer, prices) for answer in item.answers) for item in labelled],
     }
     return pa.table(columns, tables.labels(task))
+
+
+def _answers(answers: Sequence[Answer], wanted: set[str], prices: PricesConfig, task: TaskType) -> pa.Table:
+    """The rows of answers.parquet: everything that was answered, checks and skipped items with it."""
+    columns = {
+        "id": [answer.id for answer in answers],
+        "label": [answer.label for answer in answers],
+        "annotator": [answer.annotator for answer in answers],
+        "labeled_at": [answer.labeled_at for answer in answers],
+        "seconds": [answer.seconds for answer in answers],
+        "price": [_price(answer, prices) for answer in answers],
+        "purpose": ["label" if answer.id in wanted else "check" for answer in answers],
+    }
+    return pa.table(columns, tables.answers(task))
+
+
+def _price(answer: Answer, prices: PricesConfig) -> float:
+    """An unknown time is free."""
+    return (0.0 if answer.skipped else prices.label) + (answer.seconds or 0.0) * prices.annotator_second
+
+
+def _latest(answers: Sequence[Answer]) -> str | None:
+    times = [answer.labeled_at for answer in answers if answer.labeled_at]
+    return max(times, key=moment) if times else None
+
+
+def _together(answers: Sequence[Answer]) -> float | None:
+    seconds = [answer.seconds for answer in answers if answer.seconds is not None]
+    return math.fsum(seconds) if seconds else None
 
 
 def _kept(workspace: Workspace, round_: int, selected: pa.Array) -> pa.Table:
@@ -76,12 +114,12 @@ def _kept(workspace: Workspace, round_: int, selected: pa.Array) -> pa.Table:
 
 
 def _in_order(labels: pa.Table, selected: pa.Array) -> pa.Table:
-    """By rank; an item that people skipped has no row."""
+    """By rank; an item without a label has no row."""
     rows = pc.index_in(selected, value_set=labels["id"].combine_chunks()).drop_null()
     return labels.take(rows).combine_chunks()
 
 
-def _write_pools(workspace: Workspace, round_: int, labels: pa.Table) -> None:
+def _write_pools(workspace: Workspace, round_: int, labels: pa.Table, skipped: Sequence[str]) -> None:
     folder, previous = workspace.round_dir(round_), workspace.previous_dir(round_)
     labeled = files.read_table(previous / "labeled.parquet")
     new = pa.table(
@@ -95,17 +133,18 @@ def _write_pools(workspace: Workspace, round_: int, labels: pa.Table) -> None:
         folder / "labeled.parquet", pa.concat_tables([labeled, new.cast(labeled.schema)]).combine_chunks()
     )
     unlabeled = files.read_table(previous / "unlabeled.parquet")
-    left = unlabeled.filter(pc.invert(pc.is_in(unlabeled["id"], value_set=new["id"].combine_chunks())))
+    gone = pa.array([*new["id"].to_pylist(), *skipped], pa.string())
+    left = unlabeled.filter(pc.invert(pc.is_in(unlabeled["id"], value_set=gone)))
     files.write_table(folder / "unlabeled.parquet", left.combine_chunks())
 
 
 def waiting(workspace: Workspace, round_: int) -> str | None:
-    """What people still have to do before the round can go on, or None if every answer is there.
+    """What people still have to do before the round can go on, or None if enough of the answers are there.
 
     Raises:
         UserError: the answers do not fit the tasks.
     """
-    if load_config(workspace).label.labeler != "files":
+    if not load_config(workspace).label.by_people:
         return None
     try:
         ask(workspace, round_)

@@ -47,12 +47,12 @@ class Situation:
     def label_seconds(self) -> float:
         """That a label takes its annotator: the oracle's by its settings, people's by what was paid for it so far."""
         known, prices = self.config.label.known_seconds, self.config.prices
-        if self.config.label.labeler == "oracle" or not prices.annotator_second or not self.history:
+        if not self.config.label.by_people or not prices.annotator_second or not self.history:
             return known
         bought = [outcome.bought for outcome in self.history]
         batches = sum(now > before for before, now in pairwise([0, *bought]))
         paid = self.history[-1].money_labels - batches * prices.batch_fee
-        each = paid / bought[-1] if bought[-1] else math.nan
+        each = paid / bought[-1] / self.config.answers_per_label if bought[-1] else math.nan
         # A curve from elsewhere may not tell what its labels cost.
         return max(each - prices.label, 0.0) / prices.annotator_second if math.isfinite(each) else known
 

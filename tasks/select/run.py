@@ -1,8 +1,6 @@
 """SELECT: which items are labelled next, and the tasks for those who label them."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +10,14 @@ from tasks import cache as caches
 from tasks import feature_file, files, outside, registry
 from tasks.config import Config
 from tasks.cost.ledger import Usage
-from tasks.datasets.shown import described
 from tasks.datasets.store import load_task
-from tasks.drawer import unpaid
 from tasks.errors import ConfigError, DataError
 from tasks.rounds import Workspace, begins_attempt, load_config
 from tasks.seeds import seed_sequence
+from tasks.select import tasks as tasks_file
 from tasks.select.choice import Candidates, Chosen
 from tasks.select.featured import by_features
 from tasks.select.freshness import freshest_first
-from tasks.task_type import TaskType
-from tasks.task_type.classification import Classification
 
 #: Columns of the cache, besides how sure its model was.
 _READ = ("id", "score", "scored_round", "proposal")
@@ -60,7 +55,7 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
         strategy = registry.resolve(registry.STRATEGIES, name)
         chosen = freshest_first(strategy, candidates, age, config.select.max_age, size)
     _write_selected(workspace, round_, candidates, chosen)
-    _write_tasks(workspace, round_, ids.take(chosen.positions), cache, rows.take(chosen.positions))
+    tasks_file.write(workspace, round_, ids.take(chosen.positions), cache.take(rows.take(chosen.positions)))
 
 
 def _by_features(config: Config, name: str, candidates: Candidates, path: Path, size: int, usage: Usage) -> Chosen:
@@ -121,43 +116,3 @@ def _write_selected(workspace: Workspace, round_: int, candidates: Candidates, c
         }
     )
     files.write_table(workspace.round_dir(round_) / "selected.parquet", table)
-
-
-def _write_tasks(workspace: Workspace, round_: int, ids: pa.Array, cache: pa.Table, rows: pa.Array) -> None:
-    proposals = _proposals(workspace, round_, cache.take(rows))
-    wanted = set(unpaid(workspace, round_))
-    lines = [
-        {"id": id_, **item, "round": round_, "priority": rank, "proposals": proposal}
-        for rank, (id_, item, proposal) in enumerate(
-            zip(ids.to_pylist(), described(workspace, ids), proposals, strict=True)
-        )
-        if id_ in wanted
-    ]
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    files.write_bytes(workspace.round_dir(round_) / "tasks.jsonl", text.encode())
-
-
-def _proposals(workspace: Workspace, round_: int, known: pa.Table) -> list[list[dict[str, Any]]]:
-    """What the model before says of each item, in rows of the cache; nothing of one that it never saw."""
-    task, path = load_task(workspace), workspace.previous_dir(round_) / "scores.parquet"
-    labels, certainties = known["proposal"].to_pylist(), known[task.certainty].to_pylist()
-    _check_classes(path, labels, task)
-    return [
-        [] if label is None or sure is None else [{"label": task.told(label), task.certainty: _rounded(sure, task)}]
-        for label, sure in zip(labels, certainties, strict=True)
-    ]
-
-
-def _rounded(sure: float, task: TaskType) -> float:
-    # A standard deviation is of any size, so its digits are counted from the first that is not 0.
-    return round(sure, 6) if isinstance(task, Classification) else float(f"{sure:.6g}")
-
-
-def _check_classes(path: Path, labels: list[Any], task: TaskType) -> None:
-    if not isinstance(task, Classification):
-        return
-    if (wrong := max((label for label in labels if label is not None), default=0)) >= task.outputs:
-        raise DataError(
-            f"{path}: proposes class {wrong}, but there are {task.outputs}, numbered from 0; restore it with "
-            "`dvc checkout`"
-        )

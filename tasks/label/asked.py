@@ -1,0 +1,36 @@
+"""What a round asks of people: the items whose labels are bought, and known ones that are asked again as a check."""
+
+import json
+from functools import cache
+
+from tasks.datasets.store import load_task
+from tasks.drawer import unpaid
+from tasks.errors import DataError
+from tasks.label.answers import Tasks
+from tasks.rounds import Workspace
+
+
+def asked(workspace: Workspace, round_: int) -> Tasks:
+    """The tasks of a round that is open."""
+
+    @cache
+    def before() -> dict[str, int]:
+        return {id_: number for number in range(round_) for id_ in _ids(workspace, number)}
+
+    return Tasks(frozenset(_ids(workspace, round_)), load_task(workspace), lambda id_: before().get(id_))
+
+
+def checks(workspace: Workspace, round_: int) -> list[str]:
+    """The known items among the tasks, by which annotators are measured: those that were not selected."""
+    wanted = set(unpaid(workspace, round_))
+    return [id_ for id_ in _ids(workspace, round_) if id_ not in wanted]
+
+
+def _ids(workspace: Workspace, round_: int) -> list[str]:
+    path = workspace.round_dir(round_) / "tasks.jsonl"
+    if not path.exists():
+        raise DataError(f"{path}: missing; restore it with `dvc checkout`")
+    try:
+        return [json.loads(line)["id"] for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path}: damaged; restore it with `dvc checkout`") from None

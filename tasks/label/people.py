@@ -1,0 +1,54 @@
+"""People as the labeler: what they have answered so far, and whether that is enough for the round to close."""
+
+from datetime import UTC, datetime
+
+from tasks import files
+from tasks.config import Config
+from tasks.cost import ledger
+from tasks.errors import WaitingForLabels
+from tasks.label import journal
+from tasks.label.labels import Answer
+from tasks.label.settle import Progress, progress, settle
+from tasks.rounds import Workspace
+from tasks.task_type import TaskType
+
+
+def answer(workspace: Workspace, round_: int, ids: list[str], task: TaskType, config: Config) -> list[Answer]:
+    """All answers to the tasks of a round that may close.
+
+    Raises:
+        WaitingForLabels: too few of ``ids`` are settled, and the deadline, if there is one, has not passed.
+        AnswerError: a file of answers in the round's folder does not fit the tasks; each fault is listed.
+    """
+    now, answers = stand(workspace, round_, ids, task, config)
+    if not now.closes(datetime.now(UTC)):
+        raise WaitingForLabels(f"round {round_:03d} waits for {missing(workspace, round_, now)}")
+    return list(answers)
+
+
+def stand(
+    workspace: Workspace, round_: int, ids: list[str], task: TaskType, config: Config
+) -> tuple[Progress, tuple[Answer, ...]]:
+    """How far the answers to ``ids``, whose labels an open round has to buy, have come; and the answers."""
+    answers = journal.load(workspace, round_).answers
+    known = files.count_rows(workspace.round_dir(round_) / "selected.parquet") - len(ids)
+    settled = settle(ids, answers, task, config.label)
+    return progress(settled, since(workspace, round_), known, config.label), answers
+
+
+def since(workspace: Workspace, round_: int) -> datetime | None:
+    """When the tasks of a round were written, by its bill."""
+    entry = ledger.entry(workspace.round_dir(round_), "select")
+    at = None if entry is None else entry.get("at")
+    return None if at is None else datetime.fromisoformat(at)
+
+
+def missing(workspace: Workspace, round_: int, now: Progress) -> str:
+    """What is still waited for, in words."""
+    folder = workspace.relative(workspace.round_dir(round_))
+    if now.settled >= now.quorum:
+        return f"a label: {now.skipped} of {now.asked} tasks of {folder}/tasks.jsonl were skipped; label at least one"
+    told = f"{now.quorum - now.settled} more labels" if now.settled else f"{now.quorum} labels"
+    disputed = f", {now.disputed} of them disputed" if now.disputed else ""
+    done = f"{now.settled} of {now.asked} tasks of {folder}/tasks.jsonl are answered{disputed}"
+    return f"{told}: {done}"
