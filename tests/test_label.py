@@ -92,7 +92,9 @@ def test_partial_answers_mean_waiting_and_write_nothing(tmp_path: Path) -> None:
     ids = column(workspace.round_dir(0) / "selected.parquet", "id")
     write_answers(workspace, ["id,label", f"{ids[0]},bee"])
     before = snapshot(workspace.root)
-    with pytest.raises(WaitingForLabels, match=r"8 more labels: 1 of 9 tasks of data/rounds/000/tasks\.jsonl are answered"):
+    with pytest.raises(
+        WaitingForLabels, match=r"8 more labels: 1 of 9 tasks of data/rounds/000/tasks\.jsonl are answered"
+    ):
         run(workspace, 0, Usage())
     assert snapshot(workspace.root) == before
 

@@ -182,11 +182,11 @@ def test_partial_answers_mean_waiting(tmp_path: Path) -> None:
         run(workspace, 0, Usage())
 
 
-def test_skipping_everything_is_refused(tmp_path: Path) -> None:
+def test_a_round_of_skipped_items_alone_waits_for_a_label(tmp_path: Path) -> None:
     workspace = by_files(tmp_path / "w")
     ids = column(workspace.round_dir(0) / "selected.parquet", "id")
     write_answers(workspace, [f"{id_},,skipped" for id_ in ids])
-    with pytest.raises(AnswerError, match="label at least one"):
+    with pytest.raises(WaitingForLabels, match=r"9 of 9 .* were skipped; label at least one"):
         run(workspace, 0, Usage())
 
 
@@ -258,6 +258,7 @@ def test_what_the_model_says_is_a_number_with_its_standard_deviation(tmp_path: P
         "uri": f"{left[-1]}.png",
         "round": 1,
         "priority": 0,
+        "why": {"origin": "top-k", "score": len(left) - 1.0},
         "proposals": [{"label": math.pi, "std": 3.33333e-07}],
     }
     assert second["id"] == left[-2]

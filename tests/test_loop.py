@@ -110,6 +110,7 @@ def test_each_round_holds_the_files_of_the_design(undisturbed: Workspace) -> Non
         "selected.parquet",
         "tasks.jsonl",
         "labels.parquet",
+        "answers.parquet",
         "labeled.parquet",
         "unlabeled.parquet",
         "model.safetensors",
@@ -152,7 +153,7 @@ def test_another_seed_gives_another_loop(undisturbed: Workspace, tmp_path: Path)
 
 
 #: How often a loop with every kind of policy, and a false start, renames a file or folder into place.
-RENAMES = 95
+RENAMES = 99
 
 
 class Renames:

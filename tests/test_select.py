@@ -210,5 +210,6 @@ def test_later_round_selects_by_the_cache_and_proposes(workspace: Workspace) -> 
         "uri": "x/0059.png",
         "round": 1,
         "priority": 0,
+        "why": {"origin": "top-k", "score": 59.0},
         "proposals": [{"label": "bee", "confidence": 0.5}],
     }

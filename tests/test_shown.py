@@ -171,7 +171,7 @@ def test_people_are_told_all_of_a_text_on_one_line_of_the_tasks(tmp_path: Path, 
     lines = (workspace.round_dir(0) / "tasks.jsonl").read_bytes().decode().removesuffix("\n").split("\n")
     tasks = [json.loads(line) for line in lines]
     assert [task["text"] for task in tasks] == [texts[int(task["id"][2:])] for task in tasks]
-    assert [list(task) for task in tasks] == [["id", "uri", "text", "round", "priority", "proposals"]] * 12
+    assert [list(task) for task in tasks] == [["id", "uri", "text", "round", "priority", "why", "proposals"]] * 12
 
 
 def test_people_are_told_the_fields_of_a_row(tmp_path: Path) -> None:

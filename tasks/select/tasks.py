@@ -31,19 +31,19 @@ def write(workspace: Workspace, round_: int, ids: pa.Array, known: pa.Table) -> 
     wanted = set(unpaid(workspace, round_))
     lines = [line for line in _lines(workspace, round_, ids, known) if line["id"] in wanted]
     lines = _mixed(workspace, round_, lines)
-    ordered = ({**line, "round": round_, "priority": priority} for priority, line in enumerate(lines))
+    ordered = (line | {"round": round_, "priority": priority} for priority, line in enumerate(lines))
     text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in ordered)
     files.write_bytes(workspace.round_dir(round_) / "tasks.jsonl", text.encode())
 
 
 def _lines(workspace: Workspace, round_: int, ids: pa.Array, known: pa.Table) -> list[dict[str, Any]]:
     selected = files.read_table(workspace.round_dir(round_) / "selected.parquet")
-    why = zip(selected["origin"].to_pylist(), selected["score"].to_pylist(), strict=True)
+    why = selected.select(["origin", "score"]).to_pylist()
     proposals = _proposals(workspace, round_, known)
     return [
-        {"id": id_, **item, "why": {"origin": origin, "score": score}, "proposals": proposed}
-        for id_, item, (origin, score), proposed in zip(
-            ids.to_pylist(), described(workspace, ids), why, proposals, strict=True
+        {"id": id_, **item, "round": round_, "priority": rank, "why": reason, "proposals": proposed}
+        for rank, (id_, item, reason, proposed) in enumerate(
+            zip(ids.to_pylist(), described(workspace, ids), why, proposals, strict=True)
         )
     ]
 

@@ -1,0 +1,227 @@
+"""Answers come in parts, twice, late and corrected; none is lost, doubled, or paid twice."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tasks import files, loop
+from tasks.cost.ledger import Usage
+from tasks.errors import AnswerError, DataError, WaitingForLabels
+from tasks.label import journal
+from tasks.label.labels import Answer
+from tasks.label.run import run, waiting
+from tasks.rounds import Workspace
+from tasks.select.run import run as select
+from tasks.status import status
+from tests.people_helpers import asking, said, score_round, selected, tasks, write_csv
+from tests.pools import column, snapshot, write_plan
+
+
+@pytest.fixture
+def open_round(tmp_path: Path) -> Workspace:
+    return asking(tmp_path / "w")
+
+
+def test_answers_come_in_parts_until_the_round_can_close(open_round: Workspace, tmp_path: Path) -> None:
+    ids = selected(open_round)
+    assert journal.take_in_file(open_round, 0, write_csv(tmp_path / "a.csv", [f"{ids[0]},bee,,,,"])).new == 1
+    assert waiting(open_round, 0) == (
+        "round 000 waits for 8 more labels: 1 of 9 tasks of data/rounds/000/tasks.jsonl are answered"
+    )
+    rest = write_csv(tmp_path / "b.csv", [f"{id_},cat,,,," for id_ in ids[1:]])
+    assert journal.take_in_file(open_round, 0, rest) == journal.Taken(new=8)
+    assert waiting(open_round, 0) is None
+    run(open_round, 0, Usage())
+    assert column(open_round.round_dir(0) / "labels.parquet", "label") == [1] + [2] * 8
+
+
+def test_the_same_file_again_changes_nothing_whatever_came_in_between(open_round: Workspace, tmp_path: Path) -> None:
+    id_ = selected(open_round)[0]
+    first, second = (write_csv(tmp_path / f"{label}.csv", [f"{id_},{label},,,,"]) for label in ("bee", "cat"))
+    journal.take_in_file(open_round, 0, first)
+    assert journal.take_in_file(open_round, 0, second) == journal.Taken(revised=1)
+    before = snapshot(open_round.root)
+    assert journal.take_in_file(open_round, 0, first) == journal.Taken(same=1)
+    assert journal.take_in_file(open_round, 0, second) == journal.Taken(same=1)
+    assert snapshot(open_round.root) == before
+    assert [answer.label for answer in journal.load(open_round, 0).answers] == [2]
+
+
+def test_an_older_answer_does_not_replace_a_later_one(open_round: Workspace) -> None:
+    id_ = selected(open_round)[0]
+    journal.take_in(open_round, 0, [said(id_, 1, at="2026-01-31T10:00:00+00:00")])
+    assert journal.take_in(open_round, 0, [said(id_, 2, at="2026-01-31T10:30:00+01:00")]).same == 1
+    assert journal.take_in(open_round, 0, [said(id_, 0, at="2026-01-31T10:00:01")]).revised == 1
+    assert [answer.label for answer in journal.load(open_round, 0).answers] == [0]
+
+
+ANSWERS = st.builds(
+    said,
+    st.integers(0, 3),
+    st.sampled_from([0, 1, 2, None]),
+    st.sampled_from(["ann", "bob"]),
+    st.integers(0, 50).map(lambda minute: f"2026-01-31T10:{minute:02d}:00+00:00"),
+)
+
+
+ONCE_A_MINUTE = st.lists(ANSWERS, max_size=12, unique_by=lambda one: (one.id, one.annotator, one.labeled_at))
+
+
+@given(ONCE_A_MINUTE, st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+def test_whatever_the_order_and_the_parts_the_latest_answers_stay(
+    open_round: Workspace, answers: list[Answer], data: st.DataObject
+) -> None:
+    ids = selected(open_round)
+    given_ = [said(ids[answer.id], answer.label, answer.annotator, answer.labeled_at) for answer in answers]
+    shuffled = data.draw(st.permutations(given_))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(given_)), max_size=3)))
+    (open_round.round_dir(0) / "answers.json").unlink(missing_ok=True)
+    for start, end in pairwise([0, *cuts, len(given_)]):
+        journal.take_in(open_round, 0, shuffled[start:end])
+    latest = {(answer.id, answer.annotator): answer for answer in sorted(given_, key=lambda each: str(each.labeled_at))}
+    assert set(journal.load(open_round, 0).answers) == set(latest.values())
+
+
+def test_a_file_in_the_rounds_folder_counts_without_being_taken_in(open_round: Workspace) -> None:
+    ids = selected(open_round)
+    path = write_csv(open_round.round_dir(0) / "labels.csv", [f"{id_},bee,,,," for id_ in ids[:4]])
+    assert len(journal.load(open_round, 0).answers) == 4
+    write_csv(path, [f"{id_},bee,,,," for id_ in ids])
+    assert waiting(open_round, 0) is None
+    assert not (open_round.round_dir(0) / "answers.json").exists()
+
+
+def test_a_damaged_journal_is_named_with_its_remedy(open_round: Workspace) -> None:
+    path = open_round.round_dir(0) / "answers.json"
+    for content in ('{"sources": [], "answers": [{"id": "x"}]}', '{"sources": [], "answers": 3}'):
+        path.write_text(content)
+        with pytest.raises(DataError, match=r"answers\.json: damaged .*`frugal answers add`"):
+            journal.load(open_round, 0)
+
+
+def test_a_quorum_closes_the_round_and_the_rest_goes_back_to_the_pool(tmp_path: Path) -> None:
+    workspace = asking(tmp_path / "w", quorum=0.5)
+    ids = selected(workspace)
+    journal.take_in(workspace, 0, [*(said(id_, 1) for id_ in ids[:4]), said(ids[4], None)])
+    usage = Usage()
+    run(workspace, 0, usage)
+    folder = workspace.round_dir(0)
+    assert column(folder / "labeled.parquet", "id") == ids[:4]
+    left = column(folder / "unlabeled.parquet", "id")
+    assert set(ids[5:]) <= set(left)
+    assert ids[4] not in left
+    assert len(left) == 60 - 5
+    assert usage.labels == 4
+
+
+def test_a_skipped_item_is_suspended_and_never_selected_again(open_round: Workspace) -> None:
+    ids = selected(open_round)
+    journal.take_in(open_round, 0, [*(said(id_, 1) for id_ in ids[1:]), said(ids[0], None)])
+    run(open_round, 0, Usage())
+    score_round(open_round, 0)
+    assert status(open_round)["suspended"] == 1
+    write_plan(open_round, 1, query_size=51)
+    select(open_round, 1, Usage())
+    assert ids[0] not in selected(open_round, 1)
+
+
+def test_every_answer_is_on_the_bill_and_in_the_table_of_answers(tmp_path: Path) -> None:
+    workspace = asking(tmp_path / "w", annotators=2, quorum=0.1)
+    one, two, three, *_ = selected(workspace)
+    answers = [said(one, 1, "ann"), said(one, 1, "bob"), said(two, 1, "ann"), said(two, 2, "bob"), said(three, None)]
+    journal.take_in(workspace, 0, answers)
+    usage = Usage()
+    run(workspace, 0, usage)
+    (label,) = files.read_table(workspace.round_dir(0) / "labels.parquet").to_pylist()
+    assert (label["id"], label["annotator"], label["seconds"]) == (one, "ann, bob", 4.0)
+    assert label["price"] == pytest.approx(0.1)
+    table = files.read_table(workspace.round_dir(0) / "answers.parquet")
+    assert table["label"].to_pylist() == [1, 1, 1, 2, None]
+    # Four answers, two of which became a label; a skip costs its time alone, which has no price here.
+    assert (usage.labels, usage.label_price) == (1, pytest.approx(0.2))
+
+
+def test_late_answers_to_a_closed_round_are_told_from_unknown_ids(open_round: Workspace, tmp_path: Path) -> None:
+    ids = selected(open_round)
+    journal.take_in(open_round, 0, [said(id_, 1) for id_ in ids])
+    run(open_round, 0, Usage())
+    score_round(open_round, 0)
+    write_plan(open_round, 1, query_size=6)
+    select(open_round, 1, Usage())
+    late = write_csv(tmp_path / "late.csv", [f"{ids[0]},cat,,,,", "nobody,cat,,,,"])
+    with pytest.raises(AnswerError, match="2 faults; nothing was taken in") as fault:
+        journal.take_in_file(open_round, 1, late)
+    assert fault.value.faults == (
+        f"row 1: {ids[0]!r} was asked for in round 000, which is closed",
+        "row 2: unknown id 'nobody'; ids must be those of tasks.jsonl",
+    )
+
+
+def test_checks_look_like_other_tasks_and_stand_anywhere_among_them(tmp_path: Path) -> None:
+    workspace = asking(tmp_path / "w", select={"checks": 0.5})
+    journal.take_in(workspace, 0, [said(id_, 1) for id_ in selected(workspace)])
+    run(workspace, 0, Usage())
+    for round_ in (1, 2):
+        score_round(workspace, round_ - 1)
+        write_plan(workspace, round_, query_size=20)
+        select(workspace, round_, Usage())
+        journal.take_in(workspace, round_, [said(task["id"], 1) for task in tasks(workspace, round_)])
+        run(workspace, round_, Usage())
+    lines = tasks(workspace, 2)
+    places = [place for place, task in enumerate(lines) if task["id"] not in selected(workspace, 2)]
+    assert len(places) == 10
+    assert places != list(range(20, 30))
+    assert [task["priority"] for task in lines] == list(range(30))
+    assert {tuple(task) for task in lines} == {("id", "uri", "round", "priority", "why", "proposals")}
+    assert {task["round"] for task in lines} == {2}
+
+
+def test_a_selection_with_checks_is_the_same_each_time(tmp_path: Path) -> None:
+    workspace = asking(tmp_path / "w", select={"checks": 0.3})
+    journal.take_in(workspace, 0, [said(id_, 1) for id_ in selected(workspace)])
+    run(workspace, 0, Usage())
+    score_round(workspace, 0)
+    write_plan(workspace, 1, query_size=12)
+    select(workspace, 1, Usage())
+    before = snapshot(workspace.round_dir(1))
+    select(workspace, 1, Usage())
+    assert snapshot(workspace.round_dir(1)) == before
+
+
+def test_status_says_what_is_awaited_from_whom_and_since_when(tmp_path: Path) -> None:
+    workspace = asking(tmp_path / "w", annotators=2, deadline=48.0)
+    ids = selected(workspace)
+    journal.take_in(workspace, 0, [said(ids[0], 1, "ann"), said(ids[0], 2, "bob"), said(ids[1], 1, "ann")])
+    told = status(workspace)
+    assert told["state"] == "waiting"
+    assert told["waits_for"].startswith(
+        "9 labels: 0 of 9 tasks of data/rounds/000/tasks.jsonl are answered, 1 of them disputed; "
+        "answers so far: ann 2, bob 1; open since 20"
+    )
+    assert "closes at 20" in told["waits_for"]
+    assert told["next"] == "frugal close --answers FILE"
+    people = told["hand_off"]
+    assert (people["asked"], people["labelled"], people["disputed"], people["closes"]) == (9, 0, 1, False)
+    journal.take_in(workspace, 0, [said(id_, 1, name) for id_ in ids for name in ("ann", "bob")])
+    told = status(workspace)
+    assert told["waits_for"].startswith("`frugal close`: 9 of 9 tasks are answered")
+    assert told["next"] == "frugal close"
+
+
+def test_a_round_past_its_deadline_closes_with_what_is_there(tmp_path: Path) -> None:
+    workspace = asking(tmp_path / "w", deadline=1.0)
+    journal.take_in(workspace, 0, [said(selected(workspace)[0], 1)])
+    with pytest.raises(WaitingForLabels, match="8 more labels"):
+        run(workspace, 0, Usage())
+    path = workspace.round_dir(0) / "cost.json"
+    book = files.read_json(path)
+    book["stages"]["select"]["at"] = "2026-01-31T09:00:00+00:00"
+    files.write_json(path, book)
+    assert status(workspace)["hand_off"]["closes"]
+    run(workspace, 0, Usage())
+    assert len(column(workspace.round_dir(0) / "labels.parquet", "id")) == 1
+    assert loop.next_step(workspace) is not None
