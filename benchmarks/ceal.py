@@ -41,9 +41,9 @@ from tasks import cache as caches
 from tasks import files, loop, stages
 from tasks.compare.interval import half_width
 from tasks.config import Config, load
+from tasks.datasets import tables
 from tasks.datasets.run import run as build_pool
 from tasks.datasets.store import load_items, load_task
-from tasks.datasets.tables import SCORES
 from tasks.history import history
 from tasks.infer.narrowing import known, narrow
 from tasks.infer.scoring import score_items
@@ -446,7 +446,8 @@ def replay(workspace: Workspace, first: Workspace, config: Config) -> list[float
         value, when = pool.score.copy(), pool.scored_round.copy()
         value[drawn], when[drawn] = scores[drawn], number
         columns = {"id": ids, "score": value, "scored_round": when, "times_scored": pool.times_scored}
-        nothing = {name: pa.nulls(len(ids), SCORES.field(name).type) for name in ("cluster", "distance", "scope")}
+        columns_of = tables.scores(task)
+        nothing = {name: pa.nulls(len(ids), columns_of.field(name).type) for name in ("cluster", "distance", "scope")}
         cached = pa.table(columns | nothing)
     return found
 

@@ -127,7 +127,6 @@ def test_a_cache_of_numbers_is_read_back_with_their_standard_deviations(prices: 
 
 
 def test_the_columns_of_classes_are_what_they_always_were() -> None:
-    assert tables.scores(CLASSIFICATION).equals(tables.SCORES)
     assert tables.scores(CLASSIFICATION).names == [
         *("id", "score", "scored_round", "model", "times_scored", "proposal", "confidence", "scope", "cluster"),
         "distance",

@@ -13,14 +13,14 @@ from scipy.stats import spearmanr
 
 from tasks import files
 from tasks.config import parse
-from tasks.datasets.tables import SCORES
+from tasks.datasets import tables
 from tasks.errors import ConfigError
 from tasks.policy.decision import Choice
 from tasks.policy.scope import adaptive
 from tasks.policy.scope.measure import EXPLORED, LEFT_OUT, PICKED, Evidence, evidence, measure, stability
 from tasks.policy.situation import Situation
 from tasks.rounds import Workspace, load_config
-from tests.pools import PRICES, make_workspace
+from tests.pools import CLASSIFICATION, PRICES, make_workspace
 
 RANDOM = np.random.default_rng(5)
 SCOPES = [{"name": "prune", "share": 0.2}, {"name": "candidates", "size": 100, "ratio": None, "explore": 0.1}]
@@ -139,7 +139,7 @@ def score(workspace: Workspace, round_: int, above: int, size: int = 100) -> Non
         "cluster": pa.nulls(1000, pa.int32()),
         "distance": pa.nulls(1000, pa.float32()),
     }
-    files.write_table(workspace.round_dir(round_) / "scores.parquet", pa.table(columns, SCORES))
+    files.write_table(workspace.round_dir(round_) / "scores.parquet", pa.table(columns, tables.scores(CLASSIFICATION)))
 
 
 def write_plan(workspace: Workspace, round_: int, chosen: Choice | str) -> None:
