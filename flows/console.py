@@ -149,6 +149,22 @@ def _bill_line(status: dict[str, Any]) -> str:
     return f"bill ({status['currency']}): {lines}{wasted}"
 
 
+def _annotators(status: dict[str, Any]) -> str:
+    """How far those who label agree, and how often they err on items whose label was known."""
+    found = status.get("annotators") or {"alpha": None, "agreement": None, "checked": {}}
+    parts = []
+    if found["agreement"] is not None:
+        parts.append(f"{found['agreement']:.1%} of pairs of answers agree")
+    if found["alpha"] is not None:
+        parts.append(f"Krippendorff's alpha {found['alpha']:.3f}")
+    checked = [f"{name} {number(one['error'])} of {one['items']}" for name, one in found["checked"].items() if name]
+    if checked:
+        parts.append(f"error on known items: {', '.join(checked)}")
+    if status.get("suspended"):
+        parts.append(f"{status['suspended']} items were skipped and are set aside")
+    return f"annotators: {'; '.join(parts)}" if parts else ""
+
+
 def show_status(status: dict[str, Any]) -> None:
     """Print the table of rounds, why the loop stands where it stands, and the next command to type."""
     out = Console(highlight=False, markup=False)
@@ -162,6 +178,8 @@ def show_status(status: dict[str, Any]) -> None:
         out.print(f"{decision['action']}: {decision['reason']}", soft_wrap=True)
     for warning in status.get("warnings", []):
         out.print(f"warning: {warning}", soft_wrap=True)
+    if told := _annotators(status):
+        out.print(told, soft_wrap=True)
     if status["waits_for"]:
         out.print(f"waits for {status['waits_for']}", soft_wrap=True)
     out.print(f"next: {status['next']}", soft_wrap=True)

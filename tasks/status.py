@@ -8,7 +8,7 @@ from tasks.config import Config
 from tasks.drawer import unpaid
 from tasks.errors import AnswerError
 from tasks.history import history, wasted
-from tasks.label import hand_off
+from tasks.label import hand_off, quality
 from tasks.rounds import Workspace, decision, holder, rounds, stored_config
 from tasks.task_type import headline
 
@@ -45,6 +45,7 @@ def status(workspace: Workspace) -> dict[str, Any]:
         "waits_for": waits_for,
         "hand_off": people,
         "suspended": suspended(workspace),
+        "annotators": quality.of_rounds(workspace, labelled(workspace)).plain() if config.label.by_people else None,
         "next": command,
         "rounds": [metric.shown(asdict(outcome)) for outcome in outcomes],
     }
@@ -82,11 +83,16 @@ def _situation(workspace: Workspace, config: Config) -> tuple[str, str | None, s
     return "waiting", found.waits_for, found.next, found.plain()
 
 
+def labelled(workspace: Workspace) -> list[int]:
+    """The rounds whose labels were bought."""
+    return [number for number in rounds(workspace) if (workspace.round_dir(number) / "labels.parquet").exists()]
+
+
 def suspended(workspace: Workspace) -> int:
     """Items that people skipped, which nobody is asked about again."""
-    labelled = [number for number in rounds(workspace) if (workspace.round_dir(number) / "labels.parquet").exists()]
-    if not labelled:
+    bought = labelled(workspace)
+    if not bought:
         return 0
-    folder = workspace.round_dir(labelled[-1])
+    folder = workspace.round_dir(bought[-1])
     pool = files.count_rows(workspace.pool / "start" / "unlabeled.parquet")
     return pool - files.count_rows(folder / "labeled.parquet") - files.count_rows(folder / "unlabeled.parquet")

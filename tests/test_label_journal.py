@@ -199,7 +199,7 @@ def test_status_says_what_is_awaited_from_whom_and_since_when(tmp_path: Path) ->
     told = status(workspace)
     assert told["state"] == "waiting"
     assert told["waits_for"].startswith(
-        "9 labels: 0 of 9 tasks of data/rounds/000/tasks.jsonl are answered, 1 of them disputed; "
+        "9 labels: 0 of 9 tasks of data/rounds/000/tasks.jsonl are answered, and annotators disagree on 1; "
         "answers so far: ann 2, bob 1; open since 20"
     )
     assert "closes at 20" in told["waits_for"]

@@ -62,7 +62,7 @@ def test_known_items_among_the_tasks_tell_how_often_each_annotator_errs(tmp_path
     workspace = asking(tmp_path / "w", select={"checks": 0.5})
     journal.take_in(workspace, 0, [said(id_, int(id_[2:]) % 3) for id_ in selected(workspace)])
     run(workspace, 0, Usage())
-    assert quality.of_round(workspace, 0).checked == {}
+    assert quality.of_rounds(workspace, [0]).checked == {}
     score_round(workspace, 0)
     write_plan(workspace, 1, query_size=6)
     from tasks.select.run import run as select
@@ -77,7 +77,7 @@ def test_known_items_among_the_tasks_tell_how_often_each_annotator_errs(tmp_path
     journal.take_in(workspace, 1, [*right, *wrong])
     usage = Usage()
     run(workspace, 1, usage)
-    found = quality.of_round(workspace, 1)
+    found = quality.of_rounds(workspace, [0, 1])
     assert found.checked == {
         "": quality.Checked(5, 0.2),
         "ann": quality.Checked(3, 0.0),

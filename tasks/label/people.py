@@ -49,6 +49,6 @@ def missing(workspace: Workspace, round_: int, now: Progress) -> str:
     if now.settled >= now.quorum:
         return f"a label: {now.skipped} of {now.asked} tasks of {folder}/tasks.jsonl were skipped; label at least one"
     told = f"{now.quorum - now.settled} more labels" if now.settled else f"{now.quorum} labels"
-    disputed = f", {now.disputed} of them disputed" if now.disputed else ""
+    disputed = f", and annotators disagree on {now.disputed}" if now.disputed else ""
     done = f"{now.settled} of {now.asked} tasks of {folder}/tasks.jsonl are answered{disputed}"
     return f"{told}: {done}"

@@ -2,9 +2,10 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from statistics import fmean
+from typing import Any
 
 from tasks import files
 from tasks.datasets.store import load_task
@@ -34,21 +35,37 @@ class Quality:
     #: By annotator, those who answered a known item; all together under no name.
     checked: dict[str, Checked]
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
 
-def of_round(workspace: Workspace, round_: int) -> Quality:
-    """Of a round whose labels were bought; one of an earlier release has no figures."""
-    task, path = load_task(workspace), workspace.round_dir(round_) / "answers.parquet"
-    if not path.exists():
-        return Quality(None, None, {})
-    rows = [row for row in files.read_table(path).to_pylist() if row["label"] is not None]
-    labeled = files.read_table(workspace.previous_dir(round_) / "labeled.parquet", ["id", "label"])
-    known = dict(zip(labeled["id"].to_pylist(), labeled["label"].to_pylist(), strict=True))
-    given: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        given[row["id"]].append(row["label"])
-    checks = [(row["annotator"], row["label"], known[row["id"]]) for row in rows if row["purpose"] == "check"]
+
+def of_rounds(workspace: Workspace, rounds: Iterable[int]) -> Quality:
+    """Of rounds whose labels were bought; those of an earlier release have nothing to say."""
+    task = load_task(workspace)
+    given: dict[tuple[int, str], list[float]] = defaultdict(list)
+    checks: list[tuple[str, float, float]] = []
+    for number in rounds:
+        path = workspace.round_dir(number) / "answers.parquet"
+        rows = files.read_table(path).to_pylist() if path.exists() else []
+        rows = [row for row in rows if row["label"] is not None]
+        for row in rows:
+            given[number, row["id"]].append(row["label"])
+        checks += _against_known(workspace, number, [row for row in rows if row["purpose"] == "check"])
     pairs = None if isinstance(task, Regression) else pairwise_agreement(given.values())
     return Quality(alpha(given.values(), task), pairs, _checked(checks, task))
+
+
+def _against_known(
+    workspace: Workspace, round_: int, checks: Sequence[dict[str, Any]]
+) -> Iterator[tuple[str, float, float]]:
+    """Annotator, answer and earlier label of each answer to a known item."""
+    if not checks:
+        return
+    labeled = files.read_table(workspace.previous_dir(round_) / "labeled.parquet", ["id", "label"])
+    known = dict(zip(labeled["id"].to_pylist(), labeled["label"].to_pylist(), strict=True))
+    for row in checks:
+        yield row["annotator"], row["label"], known[row["id"]]
 
 
 def pairwise_agreement(units: Iterable[Sequence[float]]) -> float | None:
