@@ -130,7 +130,11 @@ def close(answers: Path | None, root: Path) -> None:
 
 @main.group()
 def answers() -> None:
-    """Check and keep files of answers while a round is open."""
+    """Check and keep files of answers while a round is open.
+
+    \b
+    Example: frugal answers add monday.csv
+    """
 
 
 @answers.command("check")
