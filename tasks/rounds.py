@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tasks import config, files
+from tasks.clock import told
 from tasks.errors import ConfigError, WorkspaceError
 from tasks.task_type import headline
 
@@ -227,7 +229,8 @@ def held(workspace: Workspace) -> Iterator[None]:
         except BlockingIOError:
             raise WorkspaceError(f"{workspace.root}: held by {_holder(path)}; wait for it or stop it") from None
         handle.truncate(0)
-        handle.write(json.dumps({"pid": os.getpid(), "command": " ".join(sys.argv)}))
+        now = datetime.now(UTC).isoformat()
+        handle.write(json.dumps({"pid": os.getpid(), "command": " ".join(sys.argv), "since": now}))
         handle.flush()
         token = _held.set(_held.get() | {workspace.root})
         try:
@@ -252,6 +255,7 @@ def holder(workspace: Workspace) -> str | None:
 def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {holder['pid']} (`{holder['command']}`)"
+        since = told(datetime.fromisoformat(holder["since"]))
+        return f"process {holder['pid']} (`{holder['command']}`) since {since}"
     except (OSError, ValueError, KeyError):
         return "another process"

@@ -71,9 +71,9 @@ def _situation(workspace: Workspace, config: Config) -> tuple[str, str | None, s
     if step is None:
         return "finished", None, "frugal ui", None
     if not config.label.by_people or step.name in ("select", "train", "decide", "target", "infer"):
-        return "interrupted", None, "frugal run", None
+        return _interrupted(config, step)
     if step.name != "label":
-        return "ready", None, "frugal open", None
+        return "ready", f"`frugal open`: round {step.round:03d} can be opened", "frugal open", None
     if not (wanted := unpaid(workspace, step.round)):
         return "waiting", "`frugal close`: all labels of the round are known already", "frugal close", None
     try:
@@ -81,6 +81,15 @@ def _situation(workspace: Workspace, config: Config) -> tuple[str, str | None, s
     except AnswerError as error:
         return "waiting", str(error), "frugal close", None
     return "waiting", found.waits_for, found.next, found.plain()
+
+
+def _interrupted(config: Config, step: loop.Step) -> tuple[str, str | None, str, dict[str, Any] | None]:
+    """Of a loop that no process is at, though nobody has to be waited for."""
+    command = "frugal run"
+    if config.label.by_people:
+        command = "frugal open" if step.name == "select" else "frugal close"
+    name = "the pool" if step.name == "pool" else f"{step.name} of round {step.round:03d}"
+    return "interrupted", f"`{command}`: {name} is next", command, None
 
 
 def labelled(workspace: Workspace) -> list[int]:

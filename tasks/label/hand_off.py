@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks.clock import told
 from tasks.config import Config
 from tasks.datasets.store import load_task
 from tasks.label.people import missing, stand
@@ -21,16 +22,16 @@ class HandOff:
     #: How many answers each annotator has given.
     annotators: dict[str, int]
     #: What is missing, or that nothing is.
-    told: str
+    missing: str
     closes: bool
 
     @property
     def waits_for(self) -> str:
         """What is awaited, from whom, and since when."""
-        since = f"; open since {_time(self.now.since)}" if self.now.since else ""
-        until = f", closes at {_time(self.now.deadline)} with what is there" if self.now.deadline else ""
+        since = f"; open since {told(self.now.since)}" if self.now.since else ""
+        until = f", closes at {told(self.now.deadline)} with what is there" if self.now.deadline else ""
         given = ", ".join(f"{name} {count}" for name, count in self.annotators.items())
-        return f"{self.told}{f'; answers so far: {given}' if given else ''}{since}{until}"
+        return f"{self.missing}{f'; answers so far: {given}' if given else ''}{since}{until}"
 
     @property
     def next(self) -> str:
@@ -59,13 +60,9 @@ def of_round(workspace: Workspace, round_: int, ids: list[str], config: Config) 
     """
     now, answers = stand(workspace, round_, ids, load_task(workspace), config)
     closes = now.closes(datetime.now(UTC))
-    told = (
+    words = (
         f"`frugal close`: {now.settled} of {now.asked} tasks are answered"
         if closes
         else missing(workspace, round_, now)
     )
-    return HandOff(round_, now, dict(Counter(answer.annotator for answer in answers)), told, closes)
-
-
-def _time(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return HandOff(round_, now, dict(Counter(answer.annotator for answer in answers)), words, closes)
