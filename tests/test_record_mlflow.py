@@ -21,7 +21,7 @@ from tasks.rounds import Workspace
 from tests.record_helpers import add_round, make_workspace
 
 #: What the runs of the loop and of its rounds are called.
-LOOP = "fake entropy, 50 a round, seed 7"
+LOOP = "entropy · 50 a round · seed 7"
 FIRST, SECOND = "round 000 · 20 labels · 50.0 %", "round 001 · 40 labels · 60.0 %"
 
 SCRIPT = """
@@ -231,7 +231,7 @@ FINISHING = [
     "create_model_version",
     "set_registered_model_alias",
     "set_terminated",
-    "set_tag",
+    "log_batch",
 ]
 
 
@@ -254,7 +254,7 @@ def test_an_end_cut_short_is_made_good(
         patched.setattr(MlflowClient, step, die)
         with pytest.raises(KeyboardInterrupt):
             tracking.finish(workspace)
-    assert tracking.is_finished(workspace) == (step == "set_tag" and after)
+    assert tracking.is_finished(workspace) == (step == "log_batch" and after)
     tracking.finish(workspace)
     assert tracking.is_finished(workspace)
     client = tracking.connect(workspace)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from flows.record import Summary
 from tasks import registry
 from tasks.config import Config
+from tasks.report.words import number
 from tasks.task_type import headline
 
 _BILL = "bill/"
@@ -31,7 +32,7 @@ class Origin:
 
 def loop_name(settings: Config) -> str:
     """What tells a loop from others in one experiment; never changes, since loops are asked for by it."""
-    return f"{settings.name} {_how(settings)}, {_how_many(settings)}, seed {settings.seed}"
+    return f"{_how(settings)} · {_how_many(settings)} · seed {settings.seed}"
 
 
 def round_name(round_: int, summary: Summary) -> str:
@@ -41,17 +42,19 @@ def round_name(round_: int, summary: Summary) -> str:
 
 def of_loop(settings: Config, folder: str, round_: int, summary: Summary, origin: Origin) -> str:
     """A loop as its last recorded round has left it."""
-    about = (
-        f"Data set {settings.dataset.name}, model {settings.train.model}, {_how(settings)}, {_how_many(settings)}, "
-        f"seed {settings.seed}; workspace `{folder}`."
-    )
+    about = f"Data set {settings.dataset.name}, model {settings.train.model}; workspace `{folder}`."
     commands = ["frugal status", "frugal report", *_checkout(origin)]
-    parts = [about, f"After round {round_:03d}: {_decided(summary)}", _table(summary), _code(commands)]
-    return "\n\n".join(parts)
+    first = f"After round {round_:03d}: {summary.labels} labels, {_reached(summary)}. {_decided(summary)}"
+    return "\n\n".join([first, about, _table(summary), _code(commands)])
+
+
+def of_champion(name: str, round_: int, version: str) -> str:
+    """What a loop's description says once its last model is registered."""
+    return f"Champion: version {version} of the model `{name}`, `models:/{name}@champion`, from round {round_:03d}."
 
 
 def of_round(summary: Summary, origin: Origin) -> str:
-    """A round: what it came to, what was decided, and how it is brought back."""
+    """A round: what was decided, what it had come to, and how it is brought back."""
     repeat = [f"dvc repro -f -s --no-run-cache train@{origin.round:03d}"] if origin.md5s else []
     digests = "\n".join(f"- `{path}` MD5 `{md5}`" for path, md5 in sorted(origin.md5s.items()) if _is_told(path))
     parts = [_decided(summary), _table(summary), _code([*_checkout(origin), *repeat]), digests]
@@ -66,6 +69,11 @@ def of_model(name: str, round_: int, tags: Mapping[str, str]) -> str:
         f"The model of round {round_:03d}, what it was trained on and what it cost.\n\n| | |\n| --- | --- |\n{rows}\n\n"
         f"Where `frugal-loop` is installed:\n\n```python\n{load}\n```"
     )
+
+
+def amount(money: float, currency: str) -> str:
+    """Money of one line of a bill, which may be a fraction of a cent."""
+    return f"{number(money)} {currency}"
 
 
 def _how(settings: Config) -> str:
@@ -102,7 +110,7 @@ def _table(summary: Summary) -> str:
         ("labels", f"{summary.labels}"),
         (headline.among(summary.metrics).title, _reached(summary).removeprefix("R² ")),
         ("device-hours", f"{summary.device_hours:.4f}"),
-        *((f"money for {name}", f"{value:.2f} {summary.currency}") for name, value in lines),
+        *((f"money for {name}", amount(value, summary.currency)) for name, value in lines),
         ("**money**", f"**{summary.money:.2f} {summary.currency}**"),
     ]
     return "\n".join(["| so far | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in rows)])

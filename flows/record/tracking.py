@@ -184,16 +184,18 @@ def finish(workspace: Workspace, report: Callable[[], Iterable[Path]] = tuple) -
             raise RecordError(f"{workspace.root}: round {last:03d} is not in MLflow yet; run the same command again")
         if _has_ended(workspace, loop, last):
             return
-        registers = _registers(workspace)
-        if registers:
-            tracking_model.register(client, workspace, last, run, {LOOP: loop_id(workspace)})
+        tags = {}
+        if _registers(workspace):
+            told = tracking_model.register(client, workspace, last, run, {LOOP: loop_id(workspace)})
+            before = loop.data.tags.get(_NOTE, "").removesuffix(told).rstrip()
+            tags = {_NOTE: f"{before}\n\n{told}".lstrip(), _CHAMPION: f"{last:03d}"}
         if comparisons.comparison_of(workspace) is None:
             for path in report():
                 tracking_run.log_file(client, loop.info.run_id, path, "report")
         if loop.info.status != "FINISHED":
             client.set_terminated(loop.info.run_id, "FINISHED")
-        if registers:
-            client.set_tag(loop.info.run_id, _CHAMPION, f"{last:03d}")
+        if tags:
+            tracking_run.set_tags(client, loop.info.run_id, tags)
 
 
 def _has_ended(workspace: Workspace, loop: "Run", last: int) -> bool:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _FOLDER, _ALIAS = "model", "champion"
 
 
-def register(client: "MlflowClient", workspace: Workspace, round_: int, run: "Run", tags: Mapping[str, str]) -> None:
-    """Register the model of a round as the champion; a second call changes nothing.
+def register(client: "MlflowClient", workspace: Workspace, round_: int, run: "Run", tags: Mapping[str, str]) -> str:
+    """Register the model of a round as the champion, and say where it is; a second call changes nothing.
 
     Raises:
         RecordError: a file of the model or of the pool is missing or damaged.
@@ -50,6 +50,7 @@ def register(client: "MlflowClient", workspace: Workspace, round_: int, run: "Ru
         source = f"{run.info.artifact_uri}/{_FOLDER}"
         known = [client.create_model_version(settings.name, source, run_id, {**tags, **about}, description=note)]
     client.set_registered_model_alias(settings.name, _ALIAS, known[0].version)
+    return notes.of_champion(settings.name, round_, known[0].version)
 
 
 def _about(run: "Run", currency: str) -> dict[str, str]:
@@ -60,7 +61,7 @@ def _about(run: "Run", currency: str) -> dict[str, str]:
     money = {**bill, "money": metrics["money"]}
     return {
         "labels": f"{metrics['labels']:.0f}",
-        **{key: f"{value:.2f} {currency}" for key, value in money.items()},
+        **{key: notes.amount(value, currency) for key, value in money.items()},
         "device_hours": f"{metrics['device_hours']:.4f}",
         **data,
         **({"git_sha": run.data.tags["git_sha"]} if "git_sha" in run.data.tags else {}),

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from flows.record import Summary, git, versions
 from flows.record.notes import Origin
+from flows.record.tracking_curve import GLANCE
 from tasks import files
 from tasks.rounds import Workspace, load_config
+from tasks.task_type import headline
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,7 +56,9 @@ def write(
     log_file(client, run_id, workspace.round_dir(round_) / "target" / "metrics.json", "target")
     if gallery is not None:
         log_file(client, run_id, gallery)
-    client.log_batch(loop.info.run_id, metrics=_points(reached, at, summary.labels))
+    glance = {key: reached[key] for key in (headline.among(reached).name, "money", "device_hours")}
+    points = [*_points(reached, at, summary.labels), *_points(glance, at, summary.labels, GLANCE)]
+    client.log_batch(loop.info.run_id, metrics=points)
     set_tags(client, run_id, {**tags, **summary.tags})
 
 
@@ -71,7 +75,9 @@ def epochs(history: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, int, d
 def _reached(round_: int, summary: Summary) -> dict[str, float]:
     """The numbers that make the learning curve, drawn over the labels bought."""
     sums = {"labels": summary.labels, "money": summary.money, "device_hours": summary.device_hours, "round": round_}
-    return {**summary.metrics, **sums}
+    name = headline.among(summary.metrics).name
+    # The pages list them in this order.
+    return {name: summary.metrics[name], **sums, **summary.metrics}
 
 
 def _points(values: Mapping[str, float], at: int, step: int, prefix: str = "") -> list["Metric"]:
