@@ -4,13 +4,29 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import torch
 import yaml
 
 from flows.init import init
 from tasks import config, files, stages
 from tasks.cost import ledger
+from tasks.models import stored
+from tasks.models.building import build
 from tasks.rounds import Workspace, begin, find_workspace, sync_rounds_file
 
+#: pool.json of images that have four pixels.
+POOL: dict[str, Any] = {
+    "dataset": "fake",
+    "classes": ["ant", "bee"],
+    "shape": [1, 2, 2],
+    "dtype": "uint8",
+    "mean": [0.5],
+    "std": [0.25],
+    "items": 2,
+    "held_out": 2,
+    "known_labels": 2,
+    "digest": "0" * 64,
+}
 CONFIG: dict[str, Any] = {
     "name": "fake",
     "seed": 7,
@@ -46,12 +62,26 @@ def add_round(workspace: Workspace, round_: int, last: bool = False, target: boo
 
 def _write_outputs(workspace: Workspace, stage: stages.Stage, round_: int) -> None:
     for name, path in stage.paths(workspace, round_, stage.outs + stage.metrics).items():
-        if path.suffix == ".parquet":
+        if path.name == "pool.json":
+            files.write_json(path, POOL)
+        elif path.name in stored.FILES:
+            _write_model(path.parent, round_)
+        elif path.suffix == ".parquet":
             files.write_table(path, pa.table({"id": ["a", "b"], "from": [stage.name + name] * 2}))
         elif path.suffix in {".json", ".jsonl"}:
             files.write_json(path, {"of": stage.name, "round": round_})
         else:
             files.write_bytes(path, f"{name}\n".encode())
+
+
+def _write_model(folder: Path, round_: int) -> None:
+    """A linear model whose weights depend on where it lies."""
+    model = build("linear", tuple(POOL["shape"]), len(POOL["classes"]))
+    with torch.no_grad():
+        for number, parameter in enumerate(model.parameters()):
+            parameter.fill_(round_ + number + len(folder.name))
+    card = {"model": "linear", "mean": [0.5], "std": [0.25], "precision": "fp32", "channels_last": True}
+    stored.write(folder, [model], {**card, "shape": POOL["shape"], "classes": POOL["classes"]})
 
 
 def rounds_mapping(workspace: Workspace) -> dict[str, Any]:

@@ -20,6 +20,10 @@ from tasks.errors import RecordError
 from tasks.rounds import Workspace
 from tests.record_helpers import add_round, make_workspace
 
+#: What the runs of the loop and of its rounds are called.
+LOOP = "entropy · 50 a round · seed 7"
+FIRST, SECOND = "round 000 · 20 labels · 50.0 %", "round 001 · 40 labels · 60.0 %"
+
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -94,13 +98,13 @@ def test_a_round_has_a_run_below_the_loops(workspace: Workspace, tmp_path: Path)
     tracking.record_round(workspace, 0, summary(0), gallery=tmp_path / "selected.png", flow_run_id="flow-1")
     client = tracking.connect(workspace)
     runs = {run.info.run_name: run for run in client.search_runs([client.get_experiment_by_name("fake").experiment_id])}
-    assert runs.keys() == {"fake entropy seed 7", "round 000"}
-    loop, run = runs["fake entropy seed 7"], runs["round 000"]
+    assert runs.keys() == {LOOP, FIRST}
+    loop, run = runs[LOOP], runs[FIRST]
     assert run.data.tags["mlflow.parentRunId"] == loop.info.run_id
     assert loop.data.params["train.model"] == "ceal_cnn"
     assert loop.info.status == "RUNNING"
 
-    held = content(workspace)["round 000"]
+    held = content(workspace)[FIRST]
     assert held["params"] == {"query_size": "20", "reason.query_size": "fixed"}
     assert held["points"]["epoch/loss"] == [(0, 1.0), (1, 0.5), (2, 0.25)]
     assert held["points"]["accuracy"] == [(20, 0.5)]
@@ -117,7 +121,7 @@ def test_the_loops_run_is_the_learning_curve(workspace: Workspace) -> None:
     tracking.record_round(workspace, 0, summary(0))
     add_round(workspace, 1, last=True)
     tracking.record_round(workspace, 1, summary(1))
-    points = content(workspace)["fake entropy seed 7"]["points"]
+    points = content(workspace)[LOOP]["points"]
     assert points["accuracy"] == [(20, 0.5), (40, 0.6)]
     assert points["money"] == [(20, 1.5), (40, 3.0)]
     assert points["round"] == [(20, 0.0), (40, 1.0)]
@@ -155,7 +159,7 @@ def test_an_incomplete_run_is_completed_without_doubles(
 
     def comparable(held: dict[str, Any]) -> dict[str, Any]:
         for run in held.values():
-            for name in ("git_sha", "frugal.loop_id"):
+            for name in ("git_sha", "frugal.loop_id", "frugal.workspace", "mlflow.note.content"):
                 run["tags"].pop(name, None)
         return held
 
@@ -176,8 +180,8 @@ def test_a_kill_at_any_instant_is_made_good_by_the_same_call(workspace: Workspac
                 os.killpg(process.pid, signal.SIGKILL)
     tracking.record_round(workspace, 0, summary(0))
     held = content(workspace)
-    assert held["round 000"]["points"]["epoch/loss"] == [(0, 1.0), (1, 0.5), (2, 0.25)]
-    assert held["fake entropy seed 7"]["points"]["accuracy"] == [(20, 0.5)]
+    assert held[FIRST]["points"]["epoch/loss"] == [(0, 1.0), (1, 0.5), (2, 0.25)]
+    assert held[LOOP]["points"]["accuracy"] == [(20, 0.5)]
 
 
 def test_the_last_model_becomes_the_champion_once(workspace: Workspace) -> None:
@@ -187,7 +191,7 @@ def test_the_last_model_becomes_the_champion_once(workspace: Workspace) -> None:
     tracking.finish(workspace)
     tracking.finish(workspace)
     client = tracking.connect(workspace)
-    assert content(workspace)["fake entropy seed 7"]["status"] == "FINISHED"
+    assert content(workspace)[LOOP]["status"] == "FINISHED"
     assert len(client.search_model_versions("name = 'fake'")) == 1
     champion = client.get_model_version_by_alias("fake", "champion")
     folder = Path(client.download_artifacts(champion.run_id, "model"))
@@ -227,7 +231,7 @@ FINISHING = [
     "create_model_version",
     "set_registered_model_alias",
     "set_terminated",
-    "set_tag",
+    "log_batch",
 ]
 
 
@@ -250,13 +254,13 @@ def test_an_end_cut_short_is_made_good(
         patched.setattr(MlflowClient, step, die)
         with pytest.raises(KeyboardInterrupt):
             tracking.finish(workspace)
-    assert tracking.is_finished(workspace) == (step == "set_tag" and after)
+    assert tracking.is_finished(workspace) == (step == "log_batch" and after)
     tracking.finish(workspace)
     assert tracking.is_finished(workspace)
     client = tracking.connect(workspace)
     [version] = client.search_model_versions("name = 'fake'")
     assert client.get_model_version_by_alias("fake", "champion").version == version.version
-    assert content(workspace)["fake entropy seed 7"]["status"] == "FINISHED"
+    assert content(workspace)[LOOP]["status"] == "FINISHED"
 
 
 def test_a_run_that_ended_without_a_champion_gets_one(workspace: Workspace) -> None:
@@ -308,7 +312,7 @@ def test_a_last_round_has_no_acquisition_cache(workspace: Workspace) -> None:
     add_round(workspace, 1, last=True)
     assert not (workspace.round_dir(1) / "scores.parquet").exists()
     tracking.record_round(workspace, 1, summary(1))
-    artifacts = content(workspace)["round 001"]["artifacts"]
+    artifacts = content(workspace)[SECOND]["artifacts"]
     assert "scores.parquet" not in artifacts
     assert "selected.parquet" in artifacts
 
@@ -460,7 +464,7 @@ def test_rounds_of_a_false_start_are_tagged_and_stay(workspace: Workspace) -> No
     tracking.record_round(workspace, 0, summary(0))
     tracking.mark_aborted(workspace, [0])
     tracking.mark_aborted(workspace, [0])
-    assert content(workspace)["round 000 (aborted)"]["tags"]["frugal.aborted"] == "true"
+    assert content(workspace)[f"{FIRST} (aborted)"]["tags"]["frugal.aborted"] == "true"
     assert tracking.recorded_rounds(workspace) == {0}
 
 
@@ -470,7 +474,7 @@ def test_the_report_is_kept_with_the_loops_run_when_it_ends(workspace: Workspace
     page.write_text("<p>")
     tracking.finish(workspace, lambda: [page])
     found = content(workspace)
-    assert "report" in found["fake entropy seed 7"]["artifacts"]
+    assert "report" in found[LOOP]["artifacts"]
     # What has ended is not drawn again.
     tracking.finish(workspace, lambda: [Path("nowhere")])
     assert content(workspace) == found

@@ -12,6 +12,7 @@ from tasks.config import Config
 from tasks.datasets.gallery import gallery
 from tasks.errors import FrugalError, RecordError
 from tasks.history import Outcome, aborted, history
+from tasks.label import quality
 from tasks.report import run as report
 from tasks.rounds import Workspace, decision
 from tasks.task_type import headline
@@ -33,6 +34,8 @@ _METRICS = (
     "selection_seconds",
     "attempt",
 )
+#: Warnings that were printed and still hold.
+_told: set[str] = set()
 
 
 def pending(workspace: Workspace, config: Config) -> bool:
@@ -51,7 +54,7 @@ def _missing_in_mlflow(workspace: Workspace, finished: list[int]) -> bool:
             return True
         return loop.next_step(workspace) is None and not tracking.is_finished(workspace)
     except RecordError as away:
-        screen.print(f"warning: {away}", style="yellow", soft_wrap=True)
+        warn(away)
         return False
 
 
@@ -83,8 +86,16 @@ def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = Non
     if config.record.mlflow:
         try:
             _track(workspace, config, finished, outcomes, flow_run_id)
+            _told.clear()
         except RecordError as away:
-            screen.print(f"warning: {away}", style="yellow", soft_wrap=True)
+            warn(away)
+
+
+def warn(away: RecordError) -> None:
+    """Say that something is away: once, and again only when it has been there meanwhile or says something else."""
+    if str(away) not in _told:
+        screen.print(f"warning: {away}", style="yellow", soft_wrap=True)
+        _told.add(str(away))
 
 
 def _unrecorded(workspace: Workspace, config: Config, finished: list[int]) -> list[int]:
@@ -146,18 +157,27 @@ def _summary(workspace: Workspace, config: Config, outcome: Outcome) -> Summary:
         money=outcome.money,
         currency=config.prices.currency,
         device_hours=outcome.device_hours,
-        metrics=headline.of(config.task).shown(_metrics(outcome)),
+        metrics=headline.of(config.task).shown(_metrics(workspace, outcome)),
         params=files.read_json(folder / "plan.json"),
         history=_history(workspace, outcome.round),
         tags=_tags(workspace, outcome),
     )
 
 
-def _metrics(outcome: Outcome) -> dict[str, float]:
+def _of_people(workspace: Workspace, round_: int) -> dict[str, float | None]:
+    """How far the round's annotators agree, and how far they are off on items whose label is known."""
+    found = quality.of_rounds(workspace, [round_])
+    checked = found.checked.get("")
+    error = checked.error if checked else None
+    return {"label/agreement": found.agreement, "label/alpha": found.alpha, "label/annotator_error": error}
+
+
+def _metrics(workspace: Workspace, outcome: Outcome) -> dict[str, float]:
     """What was measured, and the bill by its lines."""
     values = {name: getattr(outcome, name) for name in _METRICS} | {"attempt_labels": outcome.labels}
     values |= {f"policy/{name}": value for name, value in asdict(outcome.measured).items()}
     values |= {f"bill/{name}": value for name, value in asdict(outcome.bill).items()}
+    values |= _of_people(workspace, outcome.round)
     if (target := outcome.target) is not None:
         values |= {"target_nll": target.nll, "target_rmse": target.rmse}
         values |= {f"agreement/{name}": value for name, value in asdict(target.proxy).items()}

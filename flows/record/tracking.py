@@ -14,30 +14,33 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from flows.record import Summary, tracking_arm, tracking_curve, tracking_run, tracking_store
+from flows.record import Summary, notes, tracking_arm, tracking_curve, tracking_model, tracking_run, tracking_store
+from flows.record import tracking_find as find
 from flows.record.tracking_curve import KIND, LOOP
+from flows.record.tracking_find import DONE, ROUND, UP_TO, Place
 from tasks import config, files
 from tasks.compare import folder as comparisons
 from tasks.compare.folder import Comparison
 from tasks.errors import RecordError
-from tasks.rounds import Workspace, decision, load_config, rounds, trains_target
+from tasks.rounds import Workspace, decision, load_config, rounds
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_MODEL = ("model.safetensors", "model.json")
-_ROUND, _DONE = "frugal.round", "frugal.recorded"
 #: On the loop's run, set last: the round whose model was registered as `champion`.
 _CHAMPION = "frugal.champion"
-#: On the run of a round whose attempt was a false start.
+#: On the loop's run: the name of its workspace's folder.
+_WORKSPACE = "frugal.workspace"
+#: On the run of a round whose attempt was a false start; on the loop's run the last of these rounds.
 _ABORTED = "frugal.aborted"
+#: Description of a run, in Markdown, as MLflow's pages show it.
+_NOTE = "mlflow.note.content"
 #: Seconds for which a server that was away is not asked again.
 _AWAY_S = 600.0
 
@@ -46,15 +49,6 @@ _away: dict[str, tuple[float, str]] = {}
 
 prepare = tracking_store.prepare
 uri = tracking_store.uri
-
-
-@dataclass
-class _Runs:
-    """What MLflow holds of a loop."""
-
-    experiment: str
-    loop: "Run | None"
-    rounds: dict[int, "Run"]
 
 
 def loop_id(workspace: Workspace) -> str:
@@ -74,7 +68,9 @@ def recorded_rounds(workspace: Workspace) -> set[int]:
     if not tracking_store.exists(workspace):
         return set()
     with _refusals(workspace):
-        return {number for number, run in _find(workspace).rounds.items() if run.data.tags.get(_DONE) == "true"}
+        client = connect(workspace)
+        place = _place(client, workspace)
+        return find.complete(client, place, find.loop_run(client, place))
 
 
 def loops(workspace: Workspace, wanted: str) -> list[tracking_curve.LoopRun]:
@@ -105,20 +101,34 @@ def record_round(
     prepare(workspace)
     with _refusals(workspace):
         client = connect(workspace)
-        found = _find(workspace)
-        loop = found.loop or _create_loop(client, workspace, found.experiment)
+        place = _place(client, workspace)
+        loop = find.loop_run(client, place) or _create_loop(client, workspace, place.experiment)
         if "name" not in loop.data.params:
             tracking_run.log_params(client, loop.info.run_id, config.dump(load_config(workspace)))
-        run = found.rounds.get(round_) or _create_round(client, workspace, found.experiment, loop.info.run_id, round_)
-        if run.data.tags.get(_DONE) != "true":
-            origin = {"prefect.flow_run_id": flow_run_id} if flow_run_id else {}
-            tracking_run.write(client, workspace, round_, summary, loop, run, gallery, origin)
+        run = find.round_run(client, place, round_) or _create_round(client, place, loop, round_, summary)
+        origin = tracking_run.origin(workspace, round_)
+        if run.data.tags.get(DONE) != "true":
+            tags = {**tracking_run.origin_tags(workspace, origin), _NOTE: notes.of_round(summary, origin)}
+            tags |= {"prefect.flow_run_id": flow_run_id} if flow_run_id else {}
+            tracking_run.write(client, workspace, round_, summary, loop, run, gallery, tags)
             client.set_terminated(run.info.run_id, "FINISHED")
-            client.set_tag(run.info.run_id, _DONE, "true")
+            client.set_tag(run.info.run_id, DONE, "true")
+        note = notes.of_loop(load_config(workspace), workspace.root.name, round_, summary, origin)
+        tags = {_NOTE: note, **summary.tags, **_up_to(client, place, loop, round_)}
+        tracking_run.set_tags(client, loop.info.run_id, tags)
+
+
+def _up_to(client: "MlflowClient", place: Place, loop: "Run", round_: int) -> dict[str, str]:
+    """The tag that says how far the record is complete, once it is as far as ``round_``."""
+    known = loop.data.tags.get(UP_TO)
+    if round_ == 0 or (known is not None and int(known) >= round_ - 1):
+        return {UP_TO: f"{max(round_, int(known or 0)):03d}"}
+    last = find.unbroken(find.complete(client, place, None) | {round_}) if known is None else None
+    return {} if last is None else {UP_TO: f"{last:03d}"}
 
 
 def mark_aborted(workspace: Workspace, numbers: Sequence[int]) -> None:
-    """Tag the runs of rounds after which the loop began anew; they stay where they are.
+    """Tag the runs of rounds after which the loop began anew, all from 000 on; they stay where they are.
 
     Raises:
         RecordError: MLflow refuses or is away.
@@ -127,10 +137,16 @@ def mark_aborted(workspace: Workspace, numbers: Sequence[int]) -> None:
         return
     with _refusals(workspace):
         client = connect(workspace)
-        for number, run in _find(workspace).rounds.items():
-            if number in numbers and run.data.tags.get(_ABORTED) != "true":
-                client.set_tag(run.info.run_id, "mlflow.runName", f"round {number:03d} (aborted)")
-                client.set_tag(run.info.run_id, _ABORTED, "true")
+        place, last = _place(client, workspace), f"{max(numbers):03d}"
+        loop = find.loop_run(client, place)
+        if loop is None or (known := loop.data.tags.get(_ABORTED)) == last:
+            return
+        for number in numbers[0 if known is None else numbers.index(int(known)) + 1 :]:
+            run = find.round_run(client, place, number)
+            if run is not None and run.data.tags.get(_ABORTED) != "true":
+                tags = {"mlflow.runName": f"{run.info.run_name} (aborted)", _ABORTED: "true"}
+                tracking_run.set_tags(client, run.info.run_id, tags)
+        client.set_tag(loop.info.run_id, _ABORTED, last)
 
 
 def is_finished(workspace: Workspace) -> bool:
@@ -147,9 +163,8 @@ def is_finished(workspace: Workspace) -> bool:
         experiment = client.get_experiment_by_name(_experiment_name(workspace))
         if experiment is None:
             return False
-        wanted = f"tags.`{LOOP}` = '{loop_id(workspace)}' and tags.`{KIND}` = 'loop'"
-        runs = client.search_runs([experiment.experiment_id], wanted, max_results=1)
-        return any(_has_ended(workspace, run, numbers[-1]) for run in runs)
+        loop = find.loop_run(client, Place(str(experiment.experiment_id), loop_id(workspace)))
+        return loop is not None and _has_ended(workspace, loop, numbers[-1])
 
 
 def finish(workspace: Workspace, report: Callable[[], Iterable[Path]] = tuple) -> None:
@@ -163,22 +178,24 @@ def finish(workspace: Workspace, report: Callable[[], Iterable[Path]] = tuple) -
     """
     with _refusals(workspace):
         client = connect(workspace)
-        found = _find(workspace)
-        last = rounds(workspace)[-1]
-        if found.loop is None or last not in found.rounds:
+        place, last = _place(client, workspace), rounds(workspace)[-1]
+        loop, run = find.loop_run(client, place), find.round_run(client, place, last)
+        if loop is None or run is None:
             raise RecordError(f"{workspace.root}: round {last:03d} is not in MLflow yet; run the same command again")
-        if _has_ended(workspace, found.loop, last):
+        if _has_ended(workspace, loop, last):
             return
-        registers = _registers(workspace)
-        if registers:
-            _register(client, workspace, last, found.rounds[last].info.run_id)
+        tags = {}
+        if _registers(workspace):
+            told = tracking_model.register(client, workspace, last, run, {LOOP: loop_id(workspace)})
+            before = loop.data.tags.get(_NOTE, "").removesuffix(told).rstrip()
+            tags = {_NOTE: f"{before}\n\n{told}".lstrip(), _CHAMPION: f"{last:03d}"}
         if comparisons.comparison_of(workspace) is None:
             for path in report():
-                tracking_run.log_file(client, found.loop.info.run_id, path, "report")
-        if found.loop.info.status != "FINISHED":
-            client.set_terminated(found.loop.info.run_id, "FINISHED")
-        if registers:
-            client.set_tag(found.loop.info.run_id, _CHAMPION, f"{last:03d}")
+                tracking_run.log_file(client, loop.info.run_id, path, "report")
+        if loop.info.status != "FINISHED":
+            client.set_terminated(loop.info.run_id, "FINISHED")
+        if tags:
+            tracking_run.set_tags(client, loop.info.run_id, tags)
 
 
 def _has_ended(workspace: Workspace, loop: "Run", last: int) -> bool:
@@ -260,19 +277,8 @@ def _client(tracking_uri: str) -> "MlflowClient":
     return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
-def _find(workspace: Workspace) -> _Runs:
-    client = connect(workspace)
-    found = _Runs(_experiment(client, workspace), None, {})
-    token = None
-    while True:
-        page = client.search_runs([found.experiment], f"tags.`{LOOP}` = '{loop_id(workspace)}'", page_token=token)
-        for run in page:
-            if run.data.tags[KIND] == "loop":
-                found.loop = run
-            else:
-                found.rounds[int(run.data.tags[_ROUND])] = run
-        if not (token := page.token):
-            return found
+def _place(client: "MlflowClient", workspace: Workspace) -> Place:
+    return Place(_experiment(client, workspace), loop_id(workspace))
 
 
 def _experiment(client: "MlflowClient", workspace: Workspace) -> str:
@@ -284,7 +290,7 @@ def _experiment(client: "MlflowClient", workspace: Workspace) -> str:
         return str(found.experiment_id)
     try:
         # The pages show learning curves at once, and not the views for language models.
-        tags = {"mlflow.experimentKind": "custom_model_development"}
+        tags = {"mlflow.experimentKind": "custom_model_development", _NOTE: notes.EXPERIMENT}
         return client.create_experiment(name, artifact_location=tracking_store.artifacts(workspace), tags=tags)
     except MlflowException:
         # Another loop on the same server was quicker.
@@ -313,42 +319,13 @@ def _check_not_moved(workspace: Workspace, location: str) -> None:
 
 
 def _create_loop(client: "MlflowClient", workspace: Workspace, experiment: str) -> "Run":
-    settings = load_config(workspace)
-    tags = {LOOP: loop_id(workspace), KIND: "loop"}
-    how = "random" if settings.select.strategy == "random" else settings.infer.acquisition
-    name = f"{settings.name} {how} seed {settings.seed}"
+    tags = {LOOP: loop_id(workspace), KIND: "loop", _WORKSPACE: workspace.root.name}
     if (folder := comparisons.comparison_of(workspace)) is not None:
         family = tracking_arm.Family(experiment, loop_id(Workspace(folder)))
         tags["mlflow.parentRunId"] = tracking_arm.parent(client, family, comparisons.arm_of(workspace))
-    return client.create_run(experiment, tags=tags, run_name=name)
+    return client.create_run(experiment, tags=tags, run_name=notes.loop_name(load_config(workspace)))
 
 
-def _create_round(client: "MlflowClient", workspace: Workspace, experiment: str, loop: str, round_: int) -> "Run":
-    tags = {
-        "mlflow.parentRunId": loop,
-        LOOP: loop_id(workspace),
-        KIND: "round",
-        _ROUND: f"{round_:03d}",
-    }
-    return client.create_run(experiment, tags=tags, run_name=f"round {round_:03d}")
-
-
-def _register(client: "MlflowClient", workspace: Workspace, round_: int, run_id: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    folder = workspace.round_dir(round_)
-    for name in _MODEL:
-        # What a proxy selects for is what the loop is for.
-        path = folder / "target" / name if trains_target(workspace, round_) else folder / name
-        tracking_run.log_file(client, run_id, path, "model")
-    name = load_config(workspace).name
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    known = [version for version in client.search_model_versions(f"run_id = '{run_id}'") if version.name == name]
-    if not known:
-        source = f"{client.get_run(run_id).info.artifact_uri}/model"
-        known = [client.create_model_version(name, source, run_id, tags={LOOP: loop_id(workspace)})]
-    client.set_registered_model_alias(name, "champion", known[0].version)
+def _create_round(client: "MlflowClient", place: Place, loop: "Run", round_: int, summary: Summary) -> "Run":
+    tags = {"mlflow.parentRunId": loop.info.run_id, LOOP: place.loop, KIND: "round", ROUND: f"{round_:03d}"}
+    return client.create_run(place.experiment, tags=tags, run_name=notes.round_name(round_, summary))

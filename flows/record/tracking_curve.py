@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 #: Tags of all runs of a loop: the loop's own name, and what the run is of.
 LOOP, KIND = "frugal.loop_id", "frugal.kind"
+#: What everybody looks at is drawn once more under this name: the pages sort panels by names, and these come first.
+GLANCE = "at a glance/"
 #: What the policies measured stands under this.
 _POLICY = "policy/"
 
@@ -50,7 +52,7 @@ def _names(run: "Run", experiments: Mapping[str, str]) -> set[str]:
 def _read(client: "MlflowClient", run: "Run") -> LoopRun:
     # All points of a round carry the time of its run's creation, so rounds with as many labels are told apart.
     found: dict[tuple[int, int], dict[str, float]] = {}
-    for key in run.data.metrics:
+    for key in (key for key in run.data.metrics if not key.startswith(GLANCE)):
         for point in client.get_metric_history(run.info.run_id, key):
             found.setdefault((point.timestamp, point.step), {})[key.removeprefix(_POLICY)] = point.value
     rounds = sorted(found.values(), key=lambda values: values.get("round", values.get("labels", 0.0)))

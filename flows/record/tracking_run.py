@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.record import Summary, git, versions
+from flows.record.notes import Origin
+from flows.record.tracking_curve import GLANCE
 from tasks import files
 from tasks.rounds import Workspace, load_config
+from tasks.task_type import headline
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput, Metric, Run, RunTag
+    from mlflow.entities import DatasetInput, Metric, Run
 
 _ARTIFACTS = (
     "plan.json",
@@ -37,7 +40,7 @@ def write(
     loop: "Run",
     run: "Run",
     gallery: Path | None,
-    origin: Mapping[str, str],
+    tags: Mapping[str, str],
 ) -> None:
     """Fill a round's run and add its point to the loop's; written again, everything stays as it is."""
     run_id, at = run.info.run_id, int(run.info.start_time)
@@ -53,8 +56,10 @@ def write(
     log_file(client, run_id, workspace.round_dir(round_) / "target" / "metrics.json", "target")
     if gallery is not None:
         log_file(client, run_id, gallery)
-    client.log_batch(loop.info.run_id, metrics=_points(reached, at, summary.labels))
-    client.log_batch(run_id, tags=_tags({**origin, **summary.tags, **_origin(workspace, round_)}))
+    glance = {key: reached[key] for key in (headline.among(reached).name, "money", "device_hours")}
+    points = [*_points(reached, at, summary.labels), *_points(glance, at, summary.labels, GLANCE)]
+    client.log_batch(loop.info.run_id, metrics=points)
+    set_tags(client, run_id, {**tags, **summary.tags})
 
 
 def epochs(history: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, int, dict[str, float]]]:
@@ -70,7 +75,9 @@ def epochs(history: Sequence[Mapping[str, float]]) -> Iterator[tuple[str, int, d
 def _reached(round_: int, summary: Summary) -> dict[str, float]:
     """The numbers that make the learning curve, drawn over the labels bought."""
     sums = {"labels": summary.labels, "money": summary.money, "device_hours": summary.device_hours, "round": round_}
-    return {**summary.metrics, **sums}
+    name = headline.among(summary.metrics).name
+    # The pages list them in this order.
+    return {name: summary.metrics[name], **sums, **summary.metrics}
 
 
 def _points(values: Mapping[str, float], at: int, step: int, prefix: str = "") -> list["Metric"]:
@@ -115,14 +122,17 @@ def log_file(client: "MlflowClient", run_id: str, path: Path, folder: str | None
         client.log_artifact(run_id, str(path), folder)
 
 
-def _origin(workspace: Workspace, round_: int) -> dict[str, str]:
-    """Where the round is found in git and DVC."""
-    tags = {}
+def origin(workspace: Workspace, round_: int) -> Origin:
+    """Where a round is found in git and DVC."""
     record = load_config(workspace).record
     commit = git.commit_of(workspace, round_) if record.git == "commit" else None
-    if commit:
-        tags["git_sha"] = commit
-    if record.dvc and (lock := _dvc_lock(workspace, commit)):
+    return Origin(round_, commit, versions.md5s(workspace, round_) if record.dvc else {})
+
+
+def origin_tags(workspace: Workspace, found: Origin) -> dict[str, str]:
+    """The commit, and the digest of the dvc.lock in it."""
+    tags = {"git_sha": found.commit} if found.commit else {}
+    if found.md5s and (lock := _dvc_lock(workspace, found.commit)):
         tags["dvc_lock_md5"] = hashlib.md5(lock, usedforsecurity=False).hexdigest()
     return tags
 
@@ -134,7 +144,8 @@ def _dvc_lock(workspace: Workspace, commit: str | None) -> bytes:
     return path.read_bytes() if path.exists() else b""
 
 
-def _tags(tags: Mapping[str, str]) -> list["RunTag"]:
+def set_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> None:
+    """Set tags, as much of each as MLflow takes."""
     from mlflow.entities import RunTag
 
-    return [RunTag(key, value) for key, value in tags.items()]
+    client.log_batch(run_id, tags=[RunTag(key, value[:_VALUE_LENGTH]) for key, value in tags.items()])

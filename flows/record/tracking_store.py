@@ -6,6 +6,7 @@ MLflow takes up to ten seconds to build its tables. So an empty, migrated databa
 one for each release of MLflow, and copied into each new workspace.
 """
 
+import http.client
 import os
 import shutil
 import socket
@@ -33,6 +34,8 @@ _QUIET = {
 }
 #: Seconds in which a server must take a connection; MLflow's own limit is for connecting and answering alike.
 _CONNECT_S = 3.0
+#: Seconds in which it must say something, which a busy one may need.
+_ANSWER_S = 10.0
 _PORTS = {"http": 80, "https": 443}
 _MAKE = """
 import sys
@@ -88,7 +91,7 @@ def is_server(tracking_uri: str) -> bool:
 
 
 def reach(tracking_uri: str) -> None:
-    """Find out within seconds whether a web server takes connections; other kinds of addresses are not tried.
+    """Find out within seconds whether a web server answers; other kinds of addresses are not tried.
 
     Raises:
         OSError: it does not.
@@ -98,12 +101,26 @@ def reach(tracking_uri: str) -> None:
         return
     if {address.scheme, "all"} & getproxies().keys() and not proxy_bypass(address.hostname):
         return
+    place = address.netloc.rpartition("@")[2]
     try:
         port = address.port or _PORTS[address.scheme]
         socket.create_connection((address.hostname, port), timeout=_CONNECT_S).close()
     except (OSError, ValueError) as error:
-        place = address.netloc.rpartition("@")[2]
         raise ConnectionError(f"no connection to {place}: {error}") from error
+    if address.scheme == "http":
+        _knock(place, address.hostname, port)
+
+
+def _knock(place: str, host: str, port: int) -> None:
+    """Have the server answer, be it with a refusal: one that hangs takes connections all the same."""
+    connection = http.client.HTTPConnection(host, port, timeout=_ANSWER_S)
+    try:
+        connection.request("GET", "/health")
+        connection.getresponse()
+    except (OSError, http.client.HTTPException) as error:
+        raise ConnectionError(f"no answer from {place}: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
 
 
 def prepare(workspace: Workspace) -> None:

@@ -98,7 +98,7 @@ class BagEncoding:
         Raises:
             DataError: its texts are blank, or all of its words too rare.
         """
-        words = self._vocabulary(pool).words
+        words = self.vocabulary(pool).words
         if np.all(words == END):
             raise DataError(
                 f"train.fasttext.min_count: no word stands in the pool's texts {self.min_count} times or more; lower "
@@ -111,7 +111,7 @@ class BagEncoding:
         Args:
             pool: whose words and n-grams are the features.
         """
-        known = self._vocabulary(pool)
+        known = self.vocabulary(pool)
         # Ordinary writes, not a memory map: on a full disk those raise, where a map kills the process.
         with tempfile.TemporaryFile(dir=target.parent) as stream:
             lengths = [np.zeros(1, np.int64)]
@@ -138,7 +138,15 @@ class BagEncoding:
         """(how many features there are,)."""
         return (inputs.width,)
 
-    def _vocabulary(self, pool: Texts) -> Vocabulary:
+    def bags(self, items: Texts, known: Vocabulary) -> Bags:
+        """``items`` in memory, by the features of a pool."""
+        parts = [part for group in in_blocks(items, known.features, "encoding") for part in group]
+        features = np.concatenate([np.empty(0, np.int32), *(features for features, _ in parts)])
+        lengths = np.concatenate([np.zeros(1, np.int64), *(counts for _, counts in parts)])
+        return Bags(np.cumsum(lengths), features, known.width)
+
+    def vocabulary(self, pool: Texts) -> Vocabulary:
+        """The features of ``pool``."""
         return vocabulary(pool, self.min_count, self.ngrams, self.buckets)
 
 

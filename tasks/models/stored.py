@@ -25,7 +25,8 @@ from tasks.task_type import Regression, TaskType, from_description
 #: Parameters and buffers of one model by name.
 State = dict[str, Tensor]
 
-_WEIGHTS, _CARD = "model.safetensors", "model.json"
+#: The files of a model.
+FILES = _WEIGHTS, _CARD = "model.safetensors", "model.json"
 
 
 def write(folder: Path, models: Sequence[nn.Module], card: dict[str, Any]) -> None:

@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from tasks import progress
+from tasks import files, progress
 from tasks.datasets.texts import Texts
+from tasks.errors import DataError
 from tasks.models.words import word_hashes
 
 Hashes = npt.NDArray[np.uint32]
@@ -48,6 +51,30 @@ class Vocabulary:
     ngrams: int
     #: How many features there are.
     width: int
+
+    def write(self, path: Path) -> None:
+        """Keep it in a .npz file; most places hold nothing and are left out."""
+        used = np.flatnonzero(self.places >= 0)
+        sizes = np.array([self.ngrams, self.width, len(self.places)])
+        parts = [sizes, self.words, self.numbers, used, self.places[used]]
+        files.write_atomic(path, lambda target: _save(target, parts))
+
+    @classmethod
+    def read(cls, path: Path) -> "Vocabulary":
+        """Read a file of ``write``.
+
+        Raises:
+            DataError: it is missing or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                sizes, words, numbers, used, numbered = (kept[name] for name in kept.files)
+                ngrams, width, buckets = sizes.tolist()
+                places = np.full(buckets, -1, dtype=np.int32)
+                places[used] = numbered
+                return cls(words, numbers, places, ngrams, width)
+        except (OSError, KeyError, ValueError, IndexError, BadZipFile) as error:
+            raise DataError(f"{path}: no vocabulary that can be read ({error}); fetch the model again") from None
 
     def features(self, hashes: Hashes, bounds: Bounds) -> tuple[Numbers, npt.NDArray[np.int64]]:
         """The features of some texts; what is none is left out.
@@ -85,6 +112,11 @@ class Vocabulary:
         shift = np.uint32(32 - bits)
         first = np.searchsorted(self.words, np.arange(1 << bits, dtype=np.uint32) << shift).astype(np.int32)
         return shift, first, np.append(self.words, np.uint32(2**32 - 1)), np.append(self.numbers, np.int32(-1))
+
+
+def _save(target: Path, parts: list[npt.NDArray[Any]]) -> None:
+    with target.open("wb") as stream:
+        np.savez_compressed(stream, *parts)
 
 
 @lru_cache(maxsize=1)
