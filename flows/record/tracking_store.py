@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import warnings
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -66,8 +65,6 @@ def quiet() -> None:
     """Keep MLflow from telling others of its use and from logging; what the environment says already stays."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    # MLflow 3.17 still asks SQLAlchemy 2.1 for something that is on its way out.
-    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
 
 
 def warm_up() -> None:
