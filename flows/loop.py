@@ -12,10 +12,11 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
-from prefect.runtime import flow_run
+from prefect.exceptions import Abort
+from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import artifacts, compare, record, server, start, tick
+from flows import artifacts, compare, record, serve, server, start, tick
 from flows.console import screen
 from flows.record.catch_up import catch_up, one_line, pending
 from tasks import loop, registry
@@ -111,14 +112,23 @@ def _run_arm(comparison: Comparison, arm: str, seed: int) -> str:
 
 def _held(root: str, work: Callable[[Workspace], State[Any]]) -> State[Any]:
     """What ``work`` ends in; a workspace that another process holds, or a mistake, ends in a state of one line."""
+    serve.tether()
     try:
         workspace = find_workspace(Path(root))
         with held(workspace):
             return work(workspace)
     except HeldError as refused:
-        return Cancelled(name=tick.REFUSED, message=str(refused), data=refused)
+        return Cancelled(name=tick.REFUSED, message=str(refused), data=_raised(refused))
     except FrugalError as error:
-        return Failed(message=" ".join(str(error).split()), data=error)
+        return Failed(message=" ".join(str(error).split()), data=_raised(error))
+
+
+def _raised(error: FrugalError) -> Exception:
+    """What the state that we end in raises for our caller: to the process of a deployment's run, that it may go home.
+
+    It would print the error with its traceback otherwise, whose one line the state holds already.
+    """
+    return error if deployment.id is None else Abort(str(error))
 
 
 def _run(workspace: Workspace, config: Config) -> State[Any]:
