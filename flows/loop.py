@@ -123,7 +123,7 @@ def _held(root: str, work: Callable[[Workspace], State[Any]]) -> State[Any]:
         return Failed(message=" ".join(str(error).split()), data=_raised(error))
 
 
-def _raised(error: FrugalError) -> Exception:
+def _raised(error: FrugalError) -> BaseException:
     """What the state that we end in raises for our caller: to the process of a deployment's run, that it may go home.
 
     It would print the error with its traceback otherwise, whose one line the state holds already.

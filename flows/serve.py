@@ -4,6 +4,7 @@ Prefect's runner starts each run in a process of its own. A round that waits for
 """
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,10 +50,12 @@ def serve(
     """
     record.check(workspace, start.configuration(workspace, conf, overrides))
     with server.scheduling(port) as prefect_server, _marked():
-        deployments = _deployments(workspace, conf, overrides, name or workspace.root.name, times)
+        deployments = asyncio.run(_deployments(workspace, conf, overrides, name or workspace.root.name, times))
         prefect_server.wait()
         click.echo(f"Prefect: {prefect_server.url.removesuffix('/api')}")
         click.echo("Press Ctrl-C to stop.")
+        # Prefect's runner leaves open connections behind when it is interrupted.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         try:
             asyncio.run(_work(deployments, prefect_server))
         except KeyboardInterrupt:
@@ -74,7 +77,7 @@ def tether() -> None:
         server.die_with(int(parent))
 
 
-def _deployments(
+async def _deployments(
     workspace: Workspace, conf: str | None, overrides: tuple[str, ...], name: str, times: Times
 ) -> "list[RunnerDeployment]":
     from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
@@ -91,8 +94,8 @@ def _deployments(
     }
     opened = {"workspace": root, "conf": conf, "overrides": list(overrides)}
     return [
-        open_round.to_deployment(parameters=opened, schedule=_schedule(times, times.open), **common),
-        close_round.to_deployment(
+        await open_round.ato_deployment(parameters=opened, schedule=_schedule(times, times.open), **common),
+        await close_round.ato_deployment(
             parameters={"workspace": root}, schedule=_schedule(times, times.close, 0.5), **common
         ),
     ]
