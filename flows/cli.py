@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 #: Commands that keep what they have done.
-_RESUMING = ("run", "open", "close", "stage", "compare")
+_RESUMING = ("run", "open", "close", "stage", "compare", "serve")
 
 
 class _Commands(click.Group):
@@ -277,7 +277,9 @@ def ui(port: int, prefect_port: int, root: Path) -> None:
 )
 @click.option("--timezone", default="UTC", show_default=True, help="In which a CRON is meant.")
 @click.option("--name", help="Of the two deployments on the Prefect server (default: the workspace's folder).")
-@click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True, help="Of Prefect's pages.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=4200, show_default=True, help="Of Prefect's pages; 0: a free one."
+)
 @_workspace
 def serve_(
     arguments: tuple[str, ...],

@@ -159,12 +159,15 @@ def _asking(workspace: Workspace, answers: Path) -> int:
 
 def _run(flow: str, **parameters: Any) -> None:
     # Our own errors reach the user as one line; Prefect would log each with its traceback.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    for level in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL"):
+        os.environ.setdefault(level, "CRITICAL")
     from flows import loop as flows
+    from flows import server
 
-    with progress.shown_by(_listener()):
-        state = getattr(flows, flow)(**parameters, return_state=True)
-    state.result()
+    with server.needed():
+        with progress.shown_by(_listener()):
+            state = getattr(flows, flow)(**parameters, return_state=True)
+        state.result()
     if flow == "run_loop" and state.name == tick.AWAITING:
         raise WaitingForLabels(state.message)
 

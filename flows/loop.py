@@ -42,9 +42,9 @@ def _worth_another_try(_task: Any, _run: Any, state: State) -> bool:
 
 
 @task(retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_worth_another_try, cache_policy=NO_CACHE)
-def run_step(workspace: Workspace, step: Step, device: str) -> None:
+def run_step(workspace: Workspace, step: Step, config: Config) -> None:
     """One step of the loop; a second run of a finished one does nothing."""
-    with device_slot(device if step.name in _ON_DEVICE else "cpu"):
+    with device_slot(device_kind(config) if step.name in _ON_DEVICE else "cpu"):
         loop.run(workspace, step)
 
 
@@ -179,12 +179,12 @@ def _advance(workspace: Workspace, config: Config, leave: Callable[[Step], bool]
     """Do step after step until the loop has ended or ``leave`` says to leave one, which is returned."""
     record.check(workspace, config)
     start.start(workspace, config)
-    device = device_kind(config)
     record_rounds(workspace, config)
     while (step := loop.next_step(workspace)) is not None and not leave(step):
-        run_step.with_options(name=step.name, task_run_name=f"{step.name} {step.round:03d}")(workspace, step, device)
+        run_step.with_options(name=step.name, task_run_name=f"{step.name} {step.round:03d}")(workspace, step, config)
         if step.name == "decide":
-            artifacts.publish(workspace, step.round)
+            with server.needed():
+                artifacts.publish(workspace, step.round)
             if comparisons.comparison_of(workspace) is None:
                 _tell(workspace, config, step.round)
         if step.round in loop.finished_rounds(workspace):
@@ -213,7 +213,8 @@ def device_slot(kind: str) -> Iterator[None]:
         yield
         return
     _ensure_slots()
-    with concurrency("gpu", occupy=1, strict=True):
+    # If the server goes away, the stage goes on.
+    with concurrency("gpu", occupy=1, strict=True, raise_on_lease_renewal_failure=False):
         yield
 
 

@@ -40,7 +40,7 @@ _TEMPORARY = _QUIET | {
 
 
 class ServerError(FrugalError):
-    """The Prefect server did not come up."""
+    """The Prefect server did not come up, or went away."""
 
 
 @dataclass
@@ -137,6 +137,23 @@ _ours: set[str] = set()
 def lends_slots() -> bool:
     """Whether concurrency slots may be occupied: a temporary server never takes back those of a run that was killed."""
     return not _ours
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """Turn the loss of the server within the block, for longer than Prefect tries again, into an error of one line.
+
+    Raises:
+        ServerError: the server is gone.
+    """
+    from httpx import HTTPError
+
+    try:
+        yield
+    except HTTPError as lost:
+        raise ServerError(
+            f"the Prefect server went away in mid-run ({lost}); what is finished is kept, and the same command goes on"
+        ) from None
 
 
 def _probe(url: str) -> None:
