@@ -9,7 +9,7 @@ from tasks.drawer import unpaid
 from tasks.errors import AnswerError
 from tasks.history import history, wasted
 from tasks.label import hand_off, quality
-from tasks.rounds import Workspace, decision, holder, rounds, stored_config
+from tasks.rounds import Workspace, decision, holder, load_config, rounds, stored_config
 from tasks.task_type import headline
 
 
@@ -99,7 +99,7 @@ def labelled(workspace: Workspace) -> list[int]:
 
 def suspended(workspace: Workspace) -> int:
     """Items that people skipped, which nobody is asked about again."""
-    bought = labelled(workspace)
+    bought = labelled(workspace) if load_config(workspace).label.by_people else []
     if not bought:
         return 0
     folder = workspace.round_dir(bought[-1])

@@ -63,6 +63,7 @@ def test_known_items_among_the_tasks_tell_how_often_each_annotator_errs(tmp_path
     journal.take_in(workspace, 0, [said(id_, int(id_[2:]) % 3) for id_ in selected(workspace)])
     run(workspace, 0, Usage())
     assert quality.of_rounds(workspace, [0]).checked == {}
+    assert quality.of_rounds(workspace, [0]).answers == {"ann": 9}
     score_round(workspace, 0)
     write_plan(workspace, 1, query_size=6)
     from tasks.select.run import run as select
@@ -84,5 +85,6 @@ def test_known_items_among_the_tasks_tell_how_often_each_annotator_errs(tmp_path
         "bob": quality.Checked(2, 0.5),
     }
     assert found.agreement == 0.5
+    assert found.answers == {"ann": 18, "bob": 2}
     # A check is paid for like any answer, and is no label of the round.
     assert (usage.labels, usage.label_price) == (6, pytest.approx(11 * 0.05))

@@ -13,6 +13,7 @@ from flows import start
 from tasks import loop
 from tasks.config import parse
 from tasks.label import journal
+from tasks.report.run import write as report
 from tasks.rounds import Workspace
 from tasks.status import status
 from tests.people_helpers import RECORD, said, selected, tasks
@@ -116,3 +117,16 @@ def test_answers_that_do_not_fit_are_what_is_waited_for(workspace: Workspace) ->
     state, awaited, command = told(workspace)
     assert (state, command) == ("waiting", "frugal close")
     assert "labels.csv, row 1: unknown id 'nobody'" in awaited
+
+
+def test_the_report_tells_of_the_annotators(workspace: Workspace) -> None:
+    begin(workspace)
+    until(workspace, "label")
+    answer(workspace, 0, "ann", "<b>bob</b>")
+    until(workspace, "plan")
+    page = report(workspace, workspace.root / "report")[0].read_text(encoding="utf-8")
+    section = page[page.index('<section id="annotators"') : page.index('<section id="model"')]
+    assert "100.0\N{NO-BREAK SPACE}% of the pairs of answers to the same item are the same" in section
+    assert '<th scope="row">ann</th><td class="n">10</td>' in section
+    assert "&lt;b&gt;bob&lt;/b&gt;" in section
+    assert "<b>bob" not in page

@@ -34,6 +34,8 @@ class Quality:
     agreement: float | None
     #: By annotator, those who answered a known item; all together under no name.
     checked: dict[str, Checked]
+    #: How many answers each annotator gave, checks and skipped items among them.
+    answers: dict[str, int]
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -45,15 +47,17 @@ def of_rounds(workspace: Workspace, rounds: Iterable[int]) -> Quality:
     task = load_task(workspace)
     given: dict[tuple[int, str], list[float]] = defaultdict(list)
     checks: list[tuple[str, float, float]] = []
+    answers: Counter[str] = Counter()
     for number in rounds:
         path = workspace.round_dir(number) / "answers.parquet"
         rows = files.read_table(path).to_pylist() if path.exists() else []
+        answers.update(row["annotator"] for row in rows)
         rows = [row for row in rows if row["label"] is not None]
         for row in rows:
             given[number, row["id"]].append(row["label"])
         checks += _against_known(workspace, number, [row for row in rows if row["purpose"] == "check"])
     pairs = None if isinstance(task, Regression) else pairwise_agreement(given.values())
-    return Quality(alpha(given.values(), task), pairs, _checked(checks, task))
+    return Quality(alpha(given.values(), task), pairs, _checked(checks, task), dict(sorted(answers.items())))
 
 
 def _against_known(

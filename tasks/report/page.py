@@ -11,10 +11,12 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tasks import config
+from tasks.label import quality
 from tasks.report import bill, decisions, forecast, kinds, proxy, selection, words
 from tasks.report.bill import CATEGORIES, FATES, Line
 from tasks.report.drawing import Drawing
 from tasks.report.loop import Loop, Round
+from tasks.status import labelled, suspended
 
 _VERSIONS = ("frugal-loop", "torch", "torchvision", "numpy", "pyarrow", "matplotlib")
 
@@ -58,6 +60,8 @@ def render(loop: Loop, lines: Sequence[Line], found: Any, drawings: dict[str, Dr
         model=kind.template,
         **kind.values(loop, found),
         proxied=proxy.rows(loop),
+        people=_people(loop),
+        suspended=suspended(loop.workspace),
         selection=selection.selection(loop),
         most=selection.MOST_OF_ROUND,
         config_text=yaml.safe_dump(config.dump(loop.config), sort_keys=False, allow_unicode=True),
@@ -77,6 +81,14 @@ def standing(loop: Loop) -> str:
         "continue": "The loop is under way, and goes on after",
     }[made["action"]]
     return f"{told} round {newest.number:03d}: {made['reason']}."
+
+
+def _people(loop: Loop) -> dict[str, Any] | None:
+    """How far annotators agree and err; nothing of an oracle."""
+    if not loop.config.label.by_people:
+        return None
+    found = quality.of_rounds(loop.workspace, labelled(loop.workspace)).plain()
+    return found if found["answers"] else None
 
 
 def _rows(loop: Loop) -> list[dict[str, Any]]:
