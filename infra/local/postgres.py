@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection
 
 _OWNER = "frugal"
+_PROBE_S = 5
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,19 @@ class Place:
 
 
 def named(environ: Mapping[str, str] = os.environ) -> Place:
-    """The PostgreSQL that the PG* variables name, or PostgreSQL's own defaults on this machine."""
+    """The PostgreSQL that the PG* variables name, by default the one on this machine.
+
+    Raises:
+        ConfigError: a variable cannot be used.
+    """
     user = environ.get("PGUSER") or pwd.getpwuid(os.getuid()).pw_name
     port = environ.get("PGPORT") or "5432"
     if not port.isdecimal():
         raise ConfigError(f"PGPORT: {port!r} is no port; give a number from 1 to 65535")
-    return Place(environ.get("PGHOST") or "127.0.0.1", int(port), user, environ.get("PGPASSWORD") or None)
+    host = environ.get("PGHOST") or "127.0.0.1"
+    if host.startswith("/"):
+        raise ConfigError(f"PGHOST: {host} is a socket's folder; give a host's name or address")
+    return Place(host, int(port), user, environ.get("PGPASSWORD") or None)
 
 
 def own(settings: Settings, password: str) -> Place:
@@ -83,11 +92,14 @@ def listens(place: Place) -> bool:
     from psycopg2 import OperationalError
 
     try:
+        socket.create_connection((place.host, place.port), timeout=_PROBE_S).close()
         with _connected(place, "postgres"):
             return True
+    except OSError:
+        return False
     except OperationalError as error:
-        said = str(error).strip().splitlines()[-1] if str(error).strip() else "no reason given"
-        if "refused" in said or "No such file" in said or "timeout" in said or "could not translate" in said:
+        said = str(error).strip().splitlines()[-1]
+        if "starting up" in said:
             return False
         raise FrugalError(
             f"PostgreSQL at {place.host}:{place.port} refuses {place.user}: {said}; set PGUSER and PGPASSWORD"
@@ -132,7 +144,7 @@ def _connected(place: Place, database: str) -> "Iterator[connection]":
         user=place.user,
         password=place.password,
         dbname=database,
-        connect_timeout=5,
+        connect_timeout=_PROBE_S,
     )
     try:
         yield link
