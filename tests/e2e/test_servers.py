@@ -1,4 +1,4 @@
-"""Every server of a team at once, and a loop on them: scheduled, recorded, pushed, and with each server away for a while."""
+"""Every server of a team at once, and a loop on them: scheduled, recorded, pushed, with each server away for a while."""
 
 import shutil
 import subprocess
