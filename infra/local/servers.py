@@ -101,6 +101,8 @@ _AUTH_INI = """\
 [mlflow]
 default_permission = READ
 database_uri = {database}
+# Passwords are hashed at length; there is one worker, which knows at once when one changes.
+auth_cache_ttl_seconds = 60
 """
 
 

@@ -1,4 +1,4 @@
-"""Every server of a team at once, and a loop on them: scheduled, recorded, pushed, with each server away for a while."""
+"""Every server of a team at once, and a loop on them: scheduled, recorded, pushed, each server away for a while."""
 
 import shutil
 import subprocess
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 OVERRIDES = [*QUICK, "name=team", "label.labeler=files", "label.noise=0.0"]
-REPOSITORY = Path(__file__).resolve().parents[2]
 _RUN_S = 150.0
 
 
@@ -98,8 +97,9 @@ def deployed(
     deployment = prefect.create_deployment(
         flow_id=prefect.create_flow_from_name("run_loop"),
         name="team",
-        entrypoint="flows/loop.py:run_loop",
-        path=str(REPOSITORY),
+        entrypoint="flows.loop.run_loop",
+        # With a path of its own, the worker would copy all of a checkout for each run.
+        pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(root)}}],
         work_pool_name="frugal-process",
         parameters={"workspace": str(root), "conf": "conf/digits.yaml", "overrides": OVERRIDES},
         schedules=[DeploymentScheduleCreate(schedule=RRuleSchedule(rrule=f"DTSTART:{at}\nRRULE:FREQ=DAILY;COUNT=1"))],
