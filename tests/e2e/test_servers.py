@@ -6,7 +6,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
-OVERRIDES = [*QUICK, "name=team", "label.labeler=files", "label.noise=0.0"]
+#: Training takes some seconds, in which a server can be stopped.
+OVERRIDES = [*QUICK, "train.epochs=3000", "name=team", "label.labeler=files", "label.noise=0.0"]
 _RUN_S = 150.0
 
 
@@ -162,10 +163,29 @@ def test_scheduled_run_fires_by_itself_and_waits_for_people(deployed: Deployed) 
     assert loop.next_step(deployed.workspace).name == "label"
 
 
-def test_round_goes_on_once_its_answers_lie_there(deployed: Deployed) -> None:
-    deployed.answer(0)
+def test_round_finishes_without_mlflow_and_is_recorded_later_once(deployed: Deployed) -> None:
+    with deployed.team.without("mlflow"):
+        deployed.answer(0)
+        state = deployed.run().state
+        assert state.name == "AwaitingLabels", state
+        assert loop.finished_rounds(deployed.workspace) == [0]
+    assert recorded(deployed) == []
+    for _ in range(2):
+        assert deployed.run().state.name == "AwaitingLabels"
+        assert recorded(deployed) == ["round 000"]
+
+
+def test_stage_finishes_without_prefect_and_the_next_start_goes_on(deployed: Deployed) -> None:
+    deployed.answer(1)
+    run = deployed.client.create_flow_run_from_deployment(deployed.deployment)
+    folder = deployed.workspace.round_dir(1)
+    until(lambda: (folder / "labels.parquet").exists())
+    with deployed.team.without("prefect"):
+        assert not (folder / "metrics.json").exists()
+        until(lambda: (folder / "metrics.json").exists())
     assert deployed.run().state.name == "AwaitingLabels"
-    assert loop.finished_rounds(deployed.workspace) == [0]
+    assert loop.finished_rounds(deployed.workspace) == [0, 1]
+    print(deployed.client.read_flow_run(run.id).state)
 
 
 def members(team: Team) -> set[int]:
@@ -173,6 +193,26 @@ def members(team: Team) -> set[int]:
     mark = f"{team.state}:"
     living = psutil.process_iter(["environ"])
     return {p.pid for p in living if (p.info["environ"] or {}).get("FRUGAL_LOCAL_SERVER", "").startswith(mark)}
+
+
+def recorded(deployed: Deployed) -> list[str]:
+    """The names of the rounds' runs in MLflow, as a client with a password sees them."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name("team")
+    if experiment is None:
+        return []
+    runs = client.search_runs([experiment.experiment_id], "tags.`frugal.kind` = 'round'")
+    return sorted(run.info.run_name for run in runs)
+
+
+def until(reached: Callable[[], bool]) -> None:
+    """Return once it is so."""
+    deadline = time.monotonic() + _RUN_S
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def ask(team: Team, root: Path, *command: str) -> str:
