@@ -34,6 +34,9 @@ _METRICS = (
     "attempt",
 )
 
+#: Warnings that this process has given.
+_told: set[str] = set()
+
 
 def pending(workspace: Workspace, config: Config) -> bool:
     """Whether something of the finished rounds is missing in DVC, git or MLflow; if MLflow is away, say so."""
@@ -51,7 +54,7 @@ def _missing_in_mlflow(workspace: Workspace, finished: list[int]) -> bool:
             return True
         return loop.next_step(workspace) is None and not tracking.is_finished(workspace)
     except RecordError as away:
-        screen.print(f"warning: {away}", style="yellow", soft_wrap=True)
+        _tell_once(away)
         return False
 
 
@@ -84,7 +87,14 @@ def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = Non
         try:
             _track(workspace, config, finished, outcomes, flow_run_id)
         except RecordError as away:
-            screen.print(f"warning: {away}", style="yellow", soft_wrap=True)
+            _tell_once(away)
+
+
+def _tell_once(away: RecordError) -> None:
+    """Warn of a server that is away, not anew after each round."""
+    if str(away) not in _told:
+        _told.add(str(away))
+        screen.print(f"warning: {away}", style="yellow", soft_wrap=True)
 
 
 def _unrecorded(workspace: Workspace, config: Config, finished: list[int]) -> list[int]:

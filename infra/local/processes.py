@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,9 @@ class Process:
     def start(self, command: Sequence[str], environment: Mapping[str, str], user: str | None = None) -> None:
         """Start it in a session of its own; what it says is appended to its log."""
         self.log.parent.mkdir(mode=0o700, exist_ok=True)
-        with self.log.open("ab") as output:
-            subprocess.Popen(
+        handle = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(handle, "ab") as output:
+            started = subprocess.Popen(
                 command,
                 cwd=self.state,
                 env={**environment, _MARK: self._mark},
@@ -54,6 +56,8 @@ class Process:
                 umask=0o077,
                 user=user,
             )
+        # One that ends while we still run is not to stay behind as a zombie.
+        threading.Thread(target=started.wait, daemon=True).start()
 
     def stop(self, kind: signal.Signals = signal.SIGTERM) -> bool:
         """End it, and whatever it has started and not ended itself; False if nothing of it ran."""

@@ -136,9 +136,7 @@ def _mlflow(settings: Settings, credentials: Mapping[str, str], place: Place) ->
             "MLFLOW_S3_ENDPOINT_URL": settings.url("s3"),
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         },
-        fault=lambda: _fault(
-            f"{settings.url('mlflow')}/api/2.0/mlflow/users/get?username={user}", f"{user}:{password}"
-        ),
+        fault=lambda: _fault(f"{settings.url('mlflow')}/api/2.0/mlflow/registered-models/search", f"{user}:{password}"),
         process=Process("mlflow", settings.state),
         files={ini: _AUTH_INI.format(database=database)},
     )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,15 +24,48 @@ class Team:
     state: Path
     #: Of `local.sh`.
     settings: dict[str, str]
+    #: Everything that `local.sh` and the clients' commands said.
+    said: list[str] = field(default_factory=list)
 
     def local(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run `infra/local.sh`."""
         result = subprocess.run(
             [str(SCRIPT), *arguments], env=self.settings, capture_output=True, text=True, timeout=280, check=False
         )
+        self.said.append(result.stdout + result.stderr)
         if check:
-            assert result.returncode == 0, result.stdout + result.stderr
+            assert result.returncode == 0, self.said[-1]
         return result
+
+    def client(self, root: Path, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a client's command in a workspace."""
+        path = f"{Path(sys.executable).parent}:{self.settings['PATH']}"
+        result = subprocess.run(
+            command,
+            cwd=root,
+            env=self.environment | {"PATH": path} | environment,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        self.said.append(result.stdout + result.stderr)
+        return result
+
+    def rows(self) -> Iterator[tuple[str, bytes]]:
+        """Every row of both servers' databases, after its table's name."""
+        import psycopg2
+
+        for database in (self.settings["FRUGAL_PREFECT_DATABASE"], self.settings["FRUGAL_MLFLOW_DATABASE"]):
+            link = psycopg2.connect(host=os.environ.get("PGHOST", "127.0.0.1"), dbname=database)
+            try:
+                with link.cursor() as cursor:
+                    cursor.execute("select table_name from information_schema.tables where table_schema = 'public'")
+                    for (table,) in cursor.fetchall():
+                        cursor.execute(f'select t::text from "{table}" t')
+                        yield from ((f"{database}.{table}", row.encode()) for (row,) in cursor.fetchall())
+            finally:
+                link.close()
 
     @property
     def environment(self) -> dict[str, str]:

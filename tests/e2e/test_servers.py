@@ -2,10 +2,10 @@
 
 import shutil
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,11 +31,23 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 #: Training takes some seconds, in which a server can be stopped.
 OVERRIDES = [*QUICK, "train.epochs=3000", "name=team", "label.labeler=files", "label.noise=0.0"]
 _RUN_S = 150.0
+#: Given to the servers and the worker, to be found nowhere.
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "plantedkeyid0001",
+    "AWS_SECRET_ACCESS_KEY": "plantedstoresecret0002",
+    "LABEL_STUDIO_API_KEY": "plantedlabelstudio0003",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": "plantedflask0004",
+    "MLFLOW_TRACKING_PASSWORD": "plantedmlflow0005",
+    "MLFLOW_TRACKING_USERNAME": "planteduser0006",
+    "PREFECT_API_AUTH_STRING": "plantedadmin0007:plantedprefect0008",
+}
+#: Given to clients whom the servers turn away.
+WRONG = "plantedwrong0009"
 
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    with running(tmp_path_factory.mktemp("servers")) as team, pytest.MonkeyPatch.context() as patch:
+    with running(tmp_path_factory.mktemp("servers"), **SECRETS) as team, pytest.MonkeyPatch.context() as patch:
         for name, value in team.environment.items():
             patch.setenv(name, value)
         yield team
@@ -92,8 +104,11 @@ def deployed(
     from prefect.client.schemas.schedules import RRuleSchedule
 
     root = shutil.copytree(made, tmp_path_factory.mktemp("loop") / "w", symlinks=True).resolve()
-    ask(team, root, "dvc", "remote", "add", "--default", "store", "s3://dvc/team")
-    ask(team, root, "git", "commit", "--quiet", "--all", "--message", "remote")
+    for command in (
+        ("dvc", "remote", "add", "--default", "store", "s3://dvc/team"),
+        ("git", "commit", "--quiet", "--all", "--message", "remote"),
+    ):
+        assert team.client(root, *command).returncode == 0, team.said[-1]
     at = (datetime.now(UTC) + timedelta(seconds=12)).strftime("%Y%m%dT%H%M%SZ")
     deployment = prefect.create_deployment(
         flow_id=prefect.create_flow_from_name("run_loop"),
@@ -128,8 +143,6 @@ def test_servers_listen_on_loopback_alone(team: Team) -> None:
 
 @pytest.mark.parametrize("login", ["nobody:wrong", None])
 def test_strangers_are_turned_away(team: Team, login: str | None) -> None:
-    from base64 import b64encode
-
     there = team.environment
     header = {} if login is None else {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
     for url in (
@@ -169,10 +182,10 @@ def test_round_finishes_without_mlflow_and_is_recorded_later_once(deployed: Depl
         state = deployed.run().state
         assert state.name == "AwaitingLabels", state
         assert loop.finished_rounds(deployed.workspace) == [0]
-    assert recorded(deployed) == []
+    assert recorded("team") == []
     for _ in range(2):
         assert deployed.run().state.name == "AwaitingLabels"
-        assert recorded(deployed) == ["round 000"]
+        assert recorded("team") == ["round 000"]
 
 
 def test_stage_finishes_without_prefect_and_the_next_start_goes_on(deployed: Deployed) -> None:
@@ -188,6 +201,51 @@ def test_stage_finishes_without_prefect_and_the_next_start_goes_on(deployed: Dep
     print(deployed.client.read_flow_run(run.id).state)
 
 
+def test_wrong_password_for_mlflow_costs_one_warning_and_the_loop_goes_on(
+    team: Team, made: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(made, tmp_path / "w", symlinks=True)
+    address = team.environment["MLFLOW_TRACKING_URI"].replace("://", f"://admin:{WRONG}@")
+    wrong = {"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": "", "MLFLOW_TRACKING_URI": address}
+    settings = [*QUICK, "name=wrong", "loop.rounds=2"]
+    refused = team.client(root, "frugal", "run", "conf/digits.yaml", *settings, **wrong)
+    assert refused.returncode == 0, refused.stderr
+    warnings = [line for line in (refused.stdout + refused.stderr).splitlines() if "warning" in line]
+    assert len(warnings) == 1
+    assert "401" in warnings[0]
+    assert "Traceback" not in refused.stderr
+    # A server that is named with its password in the address is told that it is there all the same.
+    right = address.replace(
+        f"admin:{WRONG}", f"{SECRETS['MLFLOW_TRACKING_USERNAME']}:{SECRETS['MLFLOW_TRACKING_PASSWORD']}"
+    )
+    prefect = team.environment["PREFECT_API_URL"].replace("://", f"://{SECRETS['PREFECT_API_AUTH_STRING']}@")
+    addresses = {"MLFLOW_TRACKING_URI": right, "PREFECT_API_URL": prefect, "PREFECT_API_AUTH_STRING": ""}
+    caught_up = team.client(root, "frugal", "run", **(wrong | addresses))
+    assert caught_up.returncode == 0, caught_up.stderr
+    assert "warning" not in caught_up.stdout + caught_up.stderr
+    assert recorded("wrong") == ["round 000", "round 001"]
+
+
+def test_no_secret_was_written_anywhere(deployed: Deployed) -> None:
+    team, root = deployed.team, deployed.workspace.root
+    user, password = SECRETS["MLFLOW_TRACKING_USERNAME"], SECRETS["MLFLOW_TRACKING_PASSWORD"]
+    headers = [b64encode(f"{user}:{password}".encode()), b64encode(SECRETS["PREFECT_API_AUTH_STRING"].encode())]
+    planted = [b"planted", *headers]
+    # MLflow keeps its account's name, with a salted hash of the password, and tells that it has made it.
+    rows = [(table, row) for table, row in team.rows() if not table.endswith(".users")]
+    made = f"Created admin user '{user}'".encode()
+    objects = subprocess.run(
+        ["git", "-C", str(root), "cat-file", "--batch-all-objects", "--batch"], capture_output=True, check=True
+    )
+    written = [(str(path), path.read_bytes().replace(made, b"")) for path in [*below(team.state), *below(root)]]
+    everything = [*rows, *written, ("git objects", objects.stdout), ("said", "\n".join(team.said).encode())]
+    found = {(where, mark) for where, content in everything for mark in planted if mark in content}
+    assert not found
+    names = {where for where, _ in everything}
+    assert any(name.endswith("logs/worker.log") for name in names)
+    assert {"flow_run", "log", "artifact", "runs", "params"} <= {name.rpartition(".")[2] for name in names}
+
+
 def members(team: Team) -> set[int]:
     """The numbers of all processes that belong to the servers."""
     mark = f"{team.state}:"
@@ -195,12 +253,17 @@ def members(team: Team) -> set[int]:
     return {p.pid for p in living if (p.info["environ"] or {}).get("FRUGAL_LOCAL_SERVER", "").startswith(mark)}
 
 
-def recorded(deployed: Deployed) -> list[str]:
+def below(folder: Path) -> list[Path]:
+    """All files there."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def recorded(name: str) -> list[str]:
     """The names of the rounds' runs in MLflow, as a client with a password sees them."""
     from mlflow import MlflowClient
 
     client = MlflowClient()
-    experiment = client.get_experiment_by_name("team")
+    experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return []
     runs = client.search_runs([experiment.experiment_id], "tags.`frugal.kind` = 'round'")
@@ -213,13 +276,3 @@ def until(reached: Callable[[], bool]) -> None:
     while not reached():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-
-
-def ask(team: Team, root: Path, *command: str) -> str:
-    """Run a client's command in the workspace."""
-    path = f"{Path(sys.executable).parent}:{team.settings['PATH']}"
-    result = subprocess.run(
-        command, cwd=root, env=team.environment | {"PATH": path}, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
