@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 #: Commands that keep what they have done.
-_RESUMING = ("run", "open", "close", "stage", "compare")
+_RESUMING = ("run", "open", "close", "stage", "compare", "serve")
 
 
 class _Commands(click.Group):
@@ -261,6 +261,48 @@ def ui(port: int, prefect_port: int, root: Path) -> None:
     from tasks.rounds import find_workspace
 
     serve(find_workspace(root), port, prefect_port)
+
+
+@main.command("serve")
+@click.argument("arguments", nargs=-1, metavar="[CONF] [KEY=VALUE]...")
+@click.option("--open", "open_", metavar="CRON", help="When to open a round, as '0 8 * * 1-5'.")
+@click.option("--close", metavar="CRON", help="When to look whether a round can be closed.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0, min_open=True),
+    default=5.0,
+    show_default=True,
+    metavar="MINUTES",
+    help="How often to do either, where no CRON says when.",
+)
+@click.option("--timezone", default="UTC", show_default=True, help="In which a CRON is meant.")
+@click.option("--name", help="Of the two deployments on the Prefect server (default: the workspace's folder).")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=4200, show_default=True, help="Of Prefect's pages; 0: a free one."
+)
+@_workspace
+def serve_(
+    arguments: tuple[str, ...],
+    open_: str | None,
+    close: str | None,
+    every: float,
+    timezone: str,
+    name: str | None,
+    port: int,
+    root: Path,
+) -> None:
+    """Open and close rounds on a schedule, on this machine, until interrupted.
+
+    With a Prefect server of its own, or the one that PREFECT_API_URL names. A start that finds nothing to do ends at
+    once; a round that waits for labels holds no process.
+
+    \b
+    Example: frugal serve conf/mine.yaml --open "0 8 * * 1-5" --timezone Europe/Berlin
+    """
+    from flows.serve import Times, serve
+    from tasks.rounds import find_workspace
+
+    serve(find_workspace(root), *_split(arguments), name, Times(open_, close, every, timezone), port)
 
 
 @main.command()

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from flows import tick
 from tasks import loop, progress, stages
 from tasks.compare import results
 from tasks.compare.folder import Comparison
@@ -14,7 +15,6 @@ from tasks.label import answers as answer_files
 from tasks.label import exchange, journal
 from tasks.label.asked import asked
 from tasks.label.labels import Answer
-from tasks.label.run import waiting
 from tasks.rounds import Workspace, goes_on, load_config, stored_config, trains_target
 
 
@@ -33,6 +33,10 @@ def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[st
     record.check(workspace, config)
     if stored_config(workspace) is not None and loop.next_step(workspace) is None and not pending(workspace, config):
         loop.sync(workspace)
+        return
+    if flow == "open_round" and tick.nothing_to_open(workspace):
+        if (step := loop.next_step(workspace)) is not None and step.name == "label":
+            exchange.sync(workspace, step.round)
         return
     with server.embedded() as prefect_server:
         # The server starts in a process of its own meanwhile; threads of ours would only wait for each other's imports.
@@ -79,17 +83,14 @@ def close(workspace: Workspace, answers: Path | None) -> None:
 
     config = load_config(workspace)
     record.check(workspace, config)
-    step = loop.next_step(workspace)
-    if step is None:
-        raise WorkspaceError(f"{workspace.root}: the loop has ended; `frugal status` says why")
-    if step.name in ("pool", "plan", "select"):
-        raise WorkspaceError(f"{workspace.root}: no round is open; open one with `frugal open`")
     if answers is not None:
         take_in(workspace, answers)
-    if step.name == "label":
+    if (step := loop.next_step(workspace)) is not None and step.name == "label":
         exchange.sync(workspace, step.round)
-    if step.name == "label" and (reason := waiting(workspace, step.round)):
-        raise WaitingForLabels(reason)
+    if idle := tick.nothing_to_close(workspace):
+        if idle.state == tick.AWAITING:
+            raise WaitingForLabels(idle.reason)
+        raise WorkspaceError(f"{workspace.root}: {idle.reason}")
     with server.embedded() as prefect_server:
         _warm_up(config)
         prefect_server.wait()
@@ -158,13 +159,16 @@ def _asking(workspace: Workspace, answers: Path) -> int:
 
 def _run(flow: str, **parameters: Any) -> None:
     # Our own errors reach the user as one line; Prefect would log each with its traceback.
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    for level in ("PREFECT_LOGGING_LEVEL", "PREFECT_LOGGING_INTERNAL_LEVEL"):
+        os.environ.setdefault(level, "CRITICAL")
     from flows import loop as flows
+    from flows import server
 
-    with progress.shown_by(_listener()):
-        state = getattr(flows, flow)(**parameters, return_state=True)
-    state.result()
-    if flow == "run_loop" and state.name == flows.AWAITING:
+    with server.needed():
+        with progress.shown_by(_listener()):
+            state = getattr(flows, flow)(**parameters, return_state=True)
+        state.result()
+    if flow == "run_loop" and state.name == tick.AWAITING:
         raise WaitingForLabels(state.message)
 
 

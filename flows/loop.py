@@ -12,25 +12,24 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.concurrency.sync import concurrency
-from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.exceptions import Abort
+from prefect.runtime import deployment, flow_run
+from prefect.states import Cancelled, Completed, Failed
 
-from flows import artifacts, compare, server, start
+from flows import artifacts, compare, record, serve, server, start, tick
 from flows.console import screen
 from flows.record.catch_up import catch_up, one_line, pending
-from tasks import loop
+from tasks import loop, registry
 from tasks.compare import folder as comparisons
 from tasks.compare import results
 from tasks.compare.folder import Comparison
 from tasks.config import Config
-from tasks.errors import FrugalError
+from tasks.errors import FrugalError, HeldError
+from tasks.label import exchange
 from tasks.label.run import waiting
 from tasks.loop import Step
-from tasks.rounds import Workspace, decision, find_workspace, held
+from tasks.rounds import Workspace, decision, find_workspace, held, load_config, stored_config
 from tasks.status import unreached
-
-#: The name of the completed state of a flow that left a round open for people.
-AWAITING = "AwaitingLabels"
 
 #: Stages that occupy a device.
 _ON_DEVICE = {"train", "target", "infer"}
@@ -43,9 +42,9 @@ def _worth_another_try(_task: Any, _run: Any, state: State) -> bool:
 
 
 @task(retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_worth_another_try, cache_policy=NO_CACHE)
-def run_step(workspace: Workspace, step: Step, device: str) -> None:
+def run_step(workspace: Workspace, step: Step, config: Config) -> None:
     """One step of the loop; a second run of a finished one does nothing."""
-    with device_slot(device if step.name in _ON_DEVICE else "cpu"):
+    with device_slot(device_kind(config) if step.name in _ON_DEVICE else "cpu"):
         loop.run(workspace, step)
 
 
@@ -61,29 +60,31 @@ def record_arms(comparison: Comparison) -> None:
     compare.record(comparison)
 
 
+@task(retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_worth_another_try, cache_policy=NO_CACHE)
+def exchange_labels(workspace: Workspace, round_: int) -> None:
+    """Publish what the labeler's hub lacks of an open round, and take in its new answers."""
+    exchange.sync(workspace, round_)
+
+
 @flow(flow_run_name="run_loop {workspace}", persist_result=False)
 def run_loop(workspace: str, conf: str | None = None, overrides: list[str] | None = None) -> State[Any]:
     """The whole loop, until a policy stops it or people have to label."""
-    return _advance(workspace, conf, overrides, lambda place, step: step.name == "label" and waiting(place, step.round))
+    return _held(workspace, lambda place: _run(place, start.configuration(place, conf, tuple(overrides or ()))))
 
 
 @flow(flow_run_name="open_round {workspace}", persist_result=False)
 def open_round(workspace: str, conf: str | None = None, overrides: list[str] | None = None) -> State[Any]:
-    """The first half of a round: plan, SELECT, tasks for people."""
-    return _advance(workspace, conf, overrides, lambda place, step: step.name == "label" and "the round is open")
+    """The first half of a round: plan, SELECT, tasks for people; where a round is open already, nothing."""
+    return _held(workspace, lambda place: _open(place, start.configuration(place, conf, tuple(overrides or ()))))
 
 
 @flow(flow_run_name="close_round {workspace}", persist_result=False)
 def close_round(workspace: str) -> State[Any]:
-    """The second half of a round: labels, TRAIN, decision, TARGET where one is due, INFER."""
-    return _advance(
-        workspace,
-        None,
-        None,
-        lambda place, step: (
-            (step.name == "label" and waiting(place, step.round)) or (step.name == "plan" and "the round is closed")
-        ),
-    )
+    """The second half of a round: labels, TRAIN, decision, TARGET where one is due, INFER; while people label, nothing.
+
+    It may be started as often as one likes: one that finds nothing to do, or another one at work, ends at once.
+    """
+    return _held(workspace, lambda place: _close(place, load_config(place)))
 
 
 @flow(flow_run_name="compare_arms {folder}", persist_result=False)
@@ -109,30 +110,86 @@ def _run_arm(comparison: Comparison, arm: str, seed: int) -> str:
     return one_line(workspace, config, loop.finished_rounds(workspace)[-1])
 
 
-def _advance(
-    root: str, conf: str | None, overrides: list[str] | None, halt: Callable[[Workspace, Step], str | bool | None]
-) -> State[Any]:
-    """Do step after step until the loop has ended or ``halt`` gives a reason to leave it."""
-    workspace = find_workspace(Path(root))
-    with held(workspace):
-        config = start.configuration(workspace, conf, tuple(overrides or ()))
-        start.start(workspace, config)
-        device = device_kind(config)
-        record_rounds(workspace, config)
-        while (step := loop.next_step(workspace)) is not None:
-            if reason := halt(workspace, step):
-                name = AWAITING if step.name == "label" else None
-                return Completed(name=name, message=str(reason))
-            run_step.with_options(name=step.name, task_run_name=f"{step.name} {step.round:03d}")(
-                workspace, step, device
-            )
-            if step.name == "decide":
+def _held(root: str, work: Callable[[Workspace], State[Any]]) -> State[Any]:
+    """What ``work`` ends in; a workspace that another process holds, or a mistake, ends in a state of one line."""
+    serve.tether()
+    try:
+        workspace = find_workspace(Path(root))
+        with held(workspace):
+            return work(workspace)
+    except HeldError as refused:
+        return Cancelled(name=tick.REFUSED, message=str(refused), data=_raised(refused))
+    except FrugalError as error:
+        return Failed(message=" ".join(str(error).split()), data=_raised(error))
+
+
+def _raised(error: FrugalError) -> BaseException:
+    """What the state that we end in raises for our caller: to the process of a deployment's run, that it may go home.
+
+    It would print the error with its traceback otherwise, whose one line the state holds already.
+    """
+    return error if deployment.id is None else Abort(str(error))
+
+
+def _run(workspace: Workspace, config: Config) -> State[Any]:
+    def waits(step: Step) -> bool:
+        _exchange(workspace, config, step)
+        return waiting(workspace, step.round) is not None
+
+    return _end(workspace, _advance(workspace, config, lambda step: step.name == "label" and waits(step)))
+
+
+def _open(workspace: Workspace, config: Config) -> State[Any]:
+    if stored_config(workspace) is not None:
+        # A hub that was away when the round was opened gets its tasks now.
+        _exchange(workspace, config, loop.next_step(workspace))
+    if idle := tick.nothing_to_open(workspace):
+        return Completed(name=idle.state, message=idle.reason)
+    step = _advance(workspace, config, lambda step: step.name == "label")
+    _exchange(workspace, config, step)
+    return _end(workspace, step)
+
+
+def _close(workspace: Workspace, config: Config) -> State[Any]:
+    step = loop.next_step(workspace)
+    _exchange(workspace, config, step)
+    if idle := tick.nothing_to_close(workspace):
+        if step is None and pending(workspace, config):
+            record_rounds(workspace, config)
+        return Completed(name=idle.state, message=idle.reason)
+    return _end(workspace, _advance(workspace, config, lambda step: step.name == "plan"))
+
+
+def _exchange(workspace: Workspace, config: Config, step: Step | None) -> None:
+    if step is not None and step.name == "label" and config.label.labeler in registry.HUBS:
+        exchange_labels(workspace, step.round)
+
+
+def _end(workspace: Workspace, step: Step | None) -> State[Any]:
+    """The state of a flow that leaves ``step`` to another one."""
+    if step is None:
+        return Completed(name=tick.ENDED, message=tick.ended(workspace))
+    if step.name != "label":
+        return Completed(message="the round is closed")
+    reason = waiting(workspace, step.round)
+    return Completed(name=tick.AWAITING if reason else None, message=reason or "the round can be closed")
+
+
+def _advance(workspace: Workspace, config: Config, leave: Callable[[Step], bool]) -> Step | None:
+    """Do step after step until the loop has ended or ``leave`` says to leave one, which is returned."""
+    record.check(workspace, config)
+    start.start(workspace, config)
+    record_rounds(workspace, config)
+    while (step := loop.next_step(workspace)) is not None and not leave(step):
+        run_step.with_options(name=step.name, task_run_name=f"{step.name} {step.round:03d}")(workspace, step, config)
+        if step.name == "decide":
+            with server.needed():
                 artifacts.publish(workspace, step.round)
-                if comparisons.comparison_of(workspace) is None:
-                    _tell(workspace, config, step.round)
-            if step.round in loop.finished_rounds(workspace):
-                record_rounds(workspace, config)
-        return Completed(message="the loop has ended")
+            if comparisons.comparison_of(workspace) is None:
+                _tell(workspace, config, step.round)
+        if step.round in loop.finished_rounds(workspace):
+            record_rounds(workspace, config)
+    return step
 
 
 def _tell(workspace: Workspace, config: Config, round_: int) -> None:
@@ -156,7 +213,8 @@ def device_slot(kind: str) -> Iterator[None]:
         yield
         return
     _ensure_slots()
-    with concurrency("gpu", occupy=1, strict=True):
+    # If the server goes away, the stage goes on.
+    with concurrency("gpu", occupy=1, strict=True, raise_on_lease_renewal_failure=False):
         yield
 
 

@@ -1,4 +1,4 @@
-"""The Prefect server of one command, for those who run none of their own.
+"""The Prefect server of a command, for those who run none of their own: a temporary one, or one for schedules.
 
 Prefect would start a temporary server itself, but only at the first flow and then with everyone waiting. Ours starts
 first of all, so that its many imports overlap with our own, and it dies with us whatever happens. It keeps its
@@ -24,25 +24,23 @@ from urllib.request import ProxyHandler, build_opener
 
 import psutil
 
-from tasks.errors import FrugalError
+from tasks.errors import FrugalError, WorkspaceError
 
 _START_S, _STOP_S, _PROBE_S = 120.0, 5.0, 10.0
 _OFF = ("SCHEDULER", "LATE_RUNS", "TRIGGERS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP")
-_SETTINGS = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+_QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT__SERVER_FINAL": "1"}
+_TEMPORARY = _QUIET | {
     "PREFECT_SERVER_UI_ENABLED": "false",
     # `prefect server start` registers them; no flow of ours stores a block.
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT__SERVER_EPHEMERAL": "1",
-    "PREFECT__SERVER_FINAL": "1",
     # Deployments are the business of a server that stays.
     **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _OFF},
 }
 
 
 class ServerError(FrugalError):
-    """The Prefect server did not come up."""
+    """The Prefect server did not come up, or went away."""
 
 
 @dataclass
@@ -74,6 +72,10 @@ class Server:
             "or set PREFECT_API_URL to a server of your own"
         )
 
+    def ended(self) -> str | None:
+        """What a server of ours said last if it has ended by itself, else None."""
+        return self._last_words() if self._process is not None and self._process.poll() is not None else None
+
     def _last_words(self) -> str:
         text = self._log.read_text(encoding="utf-8", errors="replace") if self._log else ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -86,19 +88,46 @@ def embedded() -> Iterator[Server]:
 
     Enter it before importing Prefect and before starting threads, and call ``wait`` before the first flow.
     """
-    configured = configured_url()
-    if configured:
-        _probe(configured)
-        yield Server(configured)
+    if (configured := _configured()) is not None:
+        yield configured
         return
+    with _started(_TEMPORARY) as started:
+        _ours.add(started.url)
+        try:
+            yield started
+        finally:
+            _ours.discard(started.url)
+
+
+@contextmanager
+def scheduling(port: int) -> Iterator[Server]:
+    """As ``embedded``, but our own server has all services, which schedules need, and its pages, on ``port``.
+
+    Raises:
+        WorkspaceError: the port is taken.
+    """
+    if (configured := _configured()) is not None:
+        yield configured
+        return
+    with _started(_QUIET, port) as started:
+        yield started
+
+
+@contextmanager
+def _started(settings: dict[str, str], port: int = 0) -> Iterator[Server]:
     log = home() / f"frugal-loop-server-{os.getpid()}.log"
     with ExitStack() as stack:
-        process, url = _start(log)
+        process, url = _start(log, settings, port)
         stack.callback(_stop, process, log)
         stack.enter_context(_used(url))
-        stack.callback(_ours.discard, url)
-        _ours.add(url)
         yield Server(url, process, log)
+
+
+def _configured() -> Server | None:
+    if url := configured_url():
+        _probe(url)
+        return Server(url)
+    return None
 
 
 #: The servers that live only as long as this process.
@@ -108,6 +137,23 @@ _ours: set[str] = set()
 def lends_slots() -> bool:
     """Whether concurrency slots may be occupied: a temporary server never takes back those of a run that was killed."""
     return not _ours
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """Turn the loss of the server within the block, for longer than Prefect tries again, into an error of one line.
+
+    Raises:
+        ServerError: the server is gone.
+    """
+    from httpx import HTTPError
+
+    try:
+        yield
+    except HTTPError as lost:
+        raise ServerError(
+            f"the Prefect server went away in mid-run ({lost}); what is finished is kept, and the same command goes on"
+        ) from None
 
 
 def _probe(url: str) -> None:
@@ -145,13 +191,18 @@ def home() -> Path:
     return Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
 
 
-def _start(log: Path) -> tuple[subprocess.Popen[bytes], str]:
+def _start(log: Path, settings: dict[str, str], port: int) -> tuple[subprocess.Popen[bytes], str]:
     log.parent.mkdir(parents=True, exist_ok=True)
     _remove_old_logs(log.parent)
     with socket.socket() as listener, log.open("wb") as output:
         # The port is ours from the start, and whoever connects early waits instead of failing.
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(128)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen(128)
+        except OSError:
+            raise WorkspaceError(f"Prefect: port {port} is taken; choose another with --port") from None
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.server", str(listener.fileno()), str(os.getpid())],
             stdin=subprocess.DEVNULL,
@@ -160,9 +211,14 @@ def _start(log: Path) -> tuple[subprocess.Popen[bytes], str]:
             pass_fds=[listener.fileno()],
             # An interrupt from the terminal is ours to handle.
             start_new_session=True,
-            env={**os.environ, **_SETTINGS, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env={
+                **os.environ,
+                **settings,
+                "PREFECT_UI_API_URL": url,
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            },
         )
-        return process, f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+        return process, url
 
 
 def _remove_old_logs(folder: Path) -> None:
@@ -221,8 +277,8 @@ def _stop(process: subprocess.Popen[bytes], log: Path) -> None:
         log.unlink(missing_ok=True)
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel end this process when ``parent`` ends, even by SIGKILL."""
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when ``parent`` ends, even by SIGKILL; end it now if it is no child of that."""
     if sys.platform == "linux":
         import ctypes
 
@@ -249,5 +305,5 @@ def _serve(listener: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    _die_with(int(sys.argv[2]))
+    die_with(int(sys.argv[2]))
     _serve(socket.socket(fileno=int(sys.argv[1])))

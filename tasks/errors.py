@@ -5,7 +5,8 @@ FrugalError
 │   ├── ConfigError        a configuration key, its type or its value
 │   ├── DataError          a data set, an item, a manifest, a stored file
 │   ├── AnswerError        a file of labels given by people
-│   └── WorkspaceError     the folder, its lock, git or DVC, a changed configuration
+│   └── WorkspaceError     the folder, git or DVC, a changed configuration
+│       ├── HeldError      another process is at work there
 │       └── DiskFullError  no room for a file
 ├── Diverged               a training whose loss, or whose model's outputs, are not finite
 ├── RecordError            git, DVC or MLflow refused to take a finished round
@@ -56,6 +57,10 @@ class AnswerError(UserError):
 
 class WorkspaceError(UserError):
     """The workspace cannot be used as it is."""
+
+
+class HeldError(WorkspaceError):
+    """Another process holds the workspace."""
 
 
 class DiskFullError(WorkspaceError):

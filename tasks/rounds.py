@@ -17,7 +17,7 @@ import yaml
 
 from tasks import config, files
 from tasks.clock import told
-from tasks.errors import ConfigError, WorkspaceError
+from tasks.errors import ConfigError, HeldError, WorkspaceError
 from tasks.task_type import headline
 
 
@@ -216,7 +216,7 @@ def held(workspace: Workspace) -> Iterator[None]:
     """Hold the workspace against every other process for the length of the block; the kernel frees it if we die.
 
     Raises:
-        WorkspaceError: another process holds it; its number and command are named.
+        HeldError: another process holds it; its number and command are named.
     """
     if workspace.root in _held.get():
         yield
@@ -227,7 +227,7 @@ def held(workspace: Workspace) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise WorkspaceError(f"{workspace.root}: held by {_holder(path)}; wait for it or stop it") from None
+            raise HeldError(f"{workspace.root}: held by {_holder(path)}; wait for it or stop it") from None
         handle.truncate(0)
         now = datetime.now(UTC).isoformat()
         handle.write(json.dumps({"pid": os.getpid(), "command": " ".join(sys.argv), "since": now}))

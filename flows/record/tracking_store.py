@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import warnings
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,6 +27,8 @@ _QUIET = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_MODEL_CATALOG_URI": "",
+    # It would print the address of each run, which may hold a password.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # A server that is away is told within seconds; the record is caught up later.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -69,8 +70,6 @@ def quiet() -> None:
     """Keep MLflow from telling others of its use and from logging; what the environment says already stays."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    # MLflow 3.17 still asks SQLAlchemy 2.1 for something that is on its way out.
-    warnings.filterwarnings("ignore", message="The ``noload`` loader strategy is deprecated")
 
 
 def warm_up() -> None:

@@ -65,7 +65,8 @@ def test_every_step_is_a_task_run_named_after_it(workspace: Workspace) -> None:
 
 
 def test_open_and_close_are_two_halves_around_the_people(workspace: Workspace) -> None:
-    from flows.loop import AWAITING, close_round, open_round, run_loop
+    from flows.loop import close_round, open_round, run_loop
+    from flows.tick import AWAITING
 
     settings = [*QUICK, *OFF, "label.labeler=files", "label.noise=0.0"]
     state = open_round(str(workspace.root), "conf/digits.yaml", settings, return_state=True)

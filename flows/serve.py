@@ -1,0 +1,139 @@
+"""`frugal serve`: open_round and close_round on a schedule, by one process on one machine.
+
+Prefect's runner starts each run in a process of its own. A round that waits for people holds none.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import click
+
+from flows import record, server, start
+from tasks.errors import ConfigError
+from tasks.rounds import Workspace
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
+    from prefect.schedules import Schedule
+
+#: Tells a run's process who has started it.
+_SERVER_PID = "FRUGAL_SERVE_PID"
+#: When the first run is due: what is due at once would be past before it is scheduled.
+_SOON = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Times:
+    """When the two halves of a round are started: by a cron expression each, else every so many minutes."""
+
+    open: str | None
+    close: str | None
+    every: float
+    timezone: str
+
+
+def serve(
+    workspace: Workspace, conf: str | None, overrides: tuple[str, ...], name: str | None, times: Times, port: int
+) -> None:
+    """Start open_round and close_round of a workspace as ``times`` say, until interrupted.
+
+    Raises:
+        UserError: the configuration or a cron expression is not valid, or the port is taken.
+        ServerError: the Prefect server did not come up, or ended by itself.
+    """
+    record.check(workspace, start.configuration(workspace, conf, overrides))
+    with server.scheduling(port) as prefect_server, _marked():
+        deployments = asyncio.run(_deployments(workspace, conf, overrides, name or workspace.root.name, times))
+        prefect_server.wait()
+        click.echo(f"Prefect: {prefect_server.url.removesuffix('/api')}")
+        click.echo("Press Ctrl-C to stop.")
+        # Prefect's runner leaves open connections behind when it is interrupted.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+        try:
+            asyncio.run(_work(deployments, prefect_server))
+        except KeyboardInterrupt:
+            click.echo("stopped")
+
+
+@contextmanager
+def _marked() -> Iterator[None]:
+    os.environ[_SERVER_PID] = str(os.getpid())
+    try:
+        yield
+    finally:
+        del os.environ[_SERVER_PID]
+
+
+def tether() -> None:
+    """In the process of a run that `frugal serve` has started: end with it, also if it is killed."""
+    if parent := os.environ.get(_SERVER_PID):
+        server.die_with(int(parent))
+
+
+async def _deployments(
+    workspace: Workspace, conf: str | None, overrides: tuple[str, ...], name: str, times: Times
+) -> "list[RunnerDeployment]":
+    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+    from prefect.types.entrypoint import EntrypointType
+
+    from flows.loop import close_round, open_round
+
+    root = str(workspace.root)
+    common: dict[str, Any] = {
+        "name": name,
+        # A start that comes while another is at work is refused; it would find the same, later.
+        "concurrency_limit": ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+        "entrypoint_type": EntrypointType.MODULE_PATH,
+    }
+    opened = {"workspace": root, "conf": conf, "overrides": list(overrides)}
+    return [
+        await open_round.ato_deployment(parameters=opened, schedule=_schedule(times, times.open), **common),
+        await close_round.ato_deployment(
+            parameters={"workspace": root}, schedule=_schedule(times, times.close, 0.5), **common
+        ),
+    ]
+
+
+def _schedule(times: Times, cron: str | None, shift: float = 0.0) -> "Schedule":
+    """A schedule by ``cron``, or from now on; ``shift`` is the part of an interval by which it begins later."""
+    from prefect.schedules import Cron, Interval
+
+    try:
+        zone = str(ZoneInfo(times.timezone))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(f"--timezone {times.timezone}: no such time zone, such as Europe/Berlin") from None
+    if cron is None:
+        every = timedelta(minutes=times.every)
+        return Interval(every, anchor_date=datetime.now(UTC) + _SOON + shift * every, timezone=zone)
+    try:
+        return Cron(cron, timezone=zone)
+    except ValueError:
+        raise ConfigError(f"{cron!r}: no cron expression, such as '0 8 * * 1-5'") from None
+
+
+async def _work(deployments: "list[RunnerDeployment]", prefect_server: server.Server) -> None:
+    from prefect.runner import Runner
+
+    # No limit on runs at a time: one that had to wait its turn would be late, not refused.
+    runner = Runner(limit=None)
+    for deployment in deployments:
+        await runner.aadd_deployment(deployment)
+    work, watch = asyncio.create_task(runner.start()), asyncio.create_task(_watch(prefect_server))
+    done, pending = await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    for task in done:
+        task.result()
+
+
+async def _watch(prefect_server: server.Server) -> None:
+    while (last_words := prefect_server.ended()) is None:
+        await asyncio.sleep(1)
+    raise server.ServerError(f"the Prefect server ended by itself: {last_words}")

@@ -1,0 +1,1 @@
+"""How the servers are started: on one machine, in containers, in a cluster."""

@@ -1,0 +1,104 @@
+"""`frugal serve` as a user starts it, stops it, and as a machine kills it."""
+
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tasks.rounds import Workspace
+from tests.e2e.schedule_helpers import BIN, answer_all, wait_for
+from tests.test_cli import check_refused, frugal
+from tests.test_loop import CONF, QUICK, UNRECORDED
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
+
+PEOPLE = (*QUICK, *UNRECORDED, "loop.rounds=2", "label.labeler=files", "label.noise=0")
+
+
+@pytest.fixture
+def workspace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A new workspace, and a Prefect home of its own."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    return Workspace(shutil.copytree(made, tmp_path / "w", symlinks=True).resolve())
+
+
+@contextmanager
+def serving(workspace: Workspace, log: Path) -> Iterator[psutil.Popen]:
+    """The command, with a start of either half every few seconds."""
+    command = [BIN / "frugal", "serve", "--workspace", workspace.root, CONF, *PEOPLE, "--every", "0.1", "--port", "0"]
+    with log.open("ab") as output:
+        process = psutil.Popen([str(part) for part in command], stdout=output, stderr=output, start_new_session=True)
+    try:
+        yield process
+    finally:
+        if process.is_running():
+            process.kill()
+        process.wait()
+
+
+def family(process: psutil.Popen) -> list[psutil.Process]:
+    """The processes that the command has started: its server, and its runs."""
+    children: list[psutil.Process] = process.children(recursive=True)
+    return children
+
+
+def check_gone(processes: list[psutil.Process]) -> None:
+    left = psutil.wait_procs(processes, timeout=15)[1]
+    assert [process.cmdline() for process in left if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_rounds_open_and_close_by_themselves_and_a_kill_leaves_nothing(workspace: Workspace, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(workspace, log) as first:
+        wait_for("round 000", (workspace.round_dir(0) / "tasks.jsonl").exists)
+        processes = wait_for("a run", lambda: len(found := family(first)) > 1 and found)
+        assert {address for one in processes for address in listening(one)} <= {"127.0.0.1"}
+        first.send_signal(signal.SIGKILL)
+        check_gone([*processes, first])
+    answer_all(workspace, 0)
+    with serving(workspace, log) as second:
+        wait_for("round 001", (workspace.round_dir(1) / "tasks.jsonl").exists, 180)
+        processes = family(second)
+        second.send_signal(signal.SIGINT)
+        assert second.wait(60) == 0
+        check_gone(processes)
+    assert log.read_text().endswith("stopped\n")
+
+
+def listening(process: psutil.Process) -> set[str]:
+    try:
+        return {connection.laddr.ip for connection in process.net_connections("tcp") if connection.status == "LISTEN"}
+    except psutil.NoSuchProcess:
+        return set()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--open", "every day"], ["'every day'", "no cron expression"]),
+        (["--timezone", "Berlin"], ["--timezone Berlin", "Europe/Berlin"]),
+    ],
+)
+def test_schedule_that_cannot_be_is_refused(workspace: Workspace, options: list[str], words: list[str]) -> None:
+    check_refused(frugal("serve", "--workspace", workspace.root, "--port", "0", *options), *words)
+
+
+def test_configuration_that_cannot_be_is_refused_before_anything_starts(workspace: Workspace) -> None:
+    check_refused(frugal("serve", "--workspace", workspace.root, CONF, "loop.rounds=0"), "loop.rounds")
+    assert not (workspace.root.parent / "prefect").exists()
+
+
+def test_taken_port_is_one_line(workspace: Workspace) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = frugal("serve", "--workspace", workspace.root, "--port", port)
+    check_refused(result, f"port {port} is taken", "--port")

@@ -1,0 +1,278 @@
+"""Every server of a team at once, and a loop on them: scheduled, recorded, pushed, each server away for a while."""
+
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import psutil
+import pytest
+
+from tasks import files, loop
+from tasks.rounds import Workspace
+from tests.e2e.team import Team, running
+from tests.pools import column
+from tests.test_loop import QUICK
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+
+#: Training takes some seconds, in which a server can be stopped.
+OVERRIDES = [*QUICK, "train.epochs=3000", "name=team", "label.labeler=files", "label.noise=0.0"]
+_RUN_S = 150.0
+#: Given to the servers and the worker, to be found nowhere.
+SECRETS = {
+    "AWS_ACCESS_KEY_ID": "plantedkeyid0001",
+    "AWS_SECRET_ACCESS_KEY": "plantedstoresecret0002",
+    "LABEL_STUDIO_API_KEY": "plantedlabelstudio0003",
+    "MLFLOW_FLASK_SERVER_SECRET_KEY": "plantedflask0004",
+    "MLFLOW_TRACKING_PASSWORD": "plantedmlflow0005",
+    "MLFLOW_TRACKING_USERNAME": "planteduser0006",
+    "PREFECT_API_AUTH_STRING": "plantedadmin0007:plantedprefect0008",
+}
+#: Given to clients whom the servers turn away.
+WRONG = "plantedwrong0009"
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    with running(tmp_path_factory.mktemp("servers"), **SECRETS) as team, pytest.MonkeyPatch.context() as patch:
+        for name, value in team.environment.items():
+            patch.setenv(name, value)
+        yield team
+
+
+@pytest.fixture(scope="module")
+def prefect(team: Team) -> "Iterator[SyncPrefectClient]":
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    there = team.environment
+    settings = {PREFECT_API_URL: there["PREFECT_API_URL"], PREFECT_API_AUTH_STRING: there["PREFECT_API_AUTH_STRING"]}
+    with temporary_settings(settings), get_client(sync_client=True) as client:
+        yield client
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A workspace whose loop the worker advances."""
+
+    workspace: Workspace
+    client: "SyncPrefectClient"
+    deployment: UUID
+    team: Team
+
+    def run(self) -> "FlowRun":
+        """Have it advanced as far as it goes now."""
+        return self.ended(self.client.create_flow_run_from_deployment(self.deployment).id)
+
+    def ended(self, run: UUID) -> "FlowRun":
+        """The run, once it has ended."""
+        deadline = time.monotonic() + _RUN_S
+        while not (found := self.client.read_flow_run(run)).state or not found.state.is_final():
+            assert time.monotonic() < deadline, f"{found.state}; {self.team.state}/logs/worker.log"
+            time.sleep(0.3)
+        return found
+
+    def answer(self, round_: int) -> None:
+        """Give the true labels of a round's tasks, as a person would by file."""
+        folder = self.workspace.round_dir(round_)
+        truth = files.read_table(self.workspace.pool / "oracle.parquet")
+        labels = dict(zip(truth["id"].to_pylist(), truth["label"].to_pylist(), strict=True))
+        classes = files.read_json(self.workspace.pool / "pool.json")["classes"]
+        wanted = column(folder / "selected.parquet", "id")
+        (folder / "labels.csv").write_text("id,label\n" + "".join(f"{id_},{classes[labels[id_]]}\n" for id_ in wanted))
+
+
+@pytest.fixture(scope="module")
+def deployed(
+    made: Path, tmp_path_factory: pytest.TempPathFactory, team: Team, prefect: "SyncPrefectClient"
+) -> Deployed:
+    """A new workspace with a remote on the store, deployed; its schedule lies a few seconds ahead."""
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import RRuleSchedule
+
+    root = shutil.copytree(made, tmp_path_factory.mktemp("loop") / "w", symlinks=True).resolve()
+    for command in (
+        ("dvc", "remote", "add", "--default", "store", "s3://dvc/team"),
+        ("git", "commit", "--quiet", "--all", "--message", "remote"),
+    ):
+        assert team.client(root, *command).returncode == 0, team.said[-1]
+    at = (datetime.now(UTC) + timedelta(seconds=12)).strftime("%Y%m%dT%H%M%SZ")
+    deployment = prefect.create_deployment(
+        flow_id=prefect.create_flow_from_name("run_loop"),
+        name="team",
+        entrypoint="flows.loop.run_loop",
+        # With a path of its own, the worker would copy all of a checkout for each run.
+        pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(root)}}],
+        work_pool_name="frugal-process",
+        parameters={"workspace": str(root), "conf": "conf/digits.yaml", "overrides": OVERRIDES},
+        schedules=[DeploymentScheduleCreate(schedule=RRuleSchedule(rrule=f"DTSTART:{at}\nRRULE:FREQ=DAILY;COUNT=1"))],
+    )
+    return Deployed(Workspace(root), prefect, deployment, team)
+
+
+def test_every_server_answers_and_up_again_changes_nothing(team: Team) -> None:
+    assert team.local("status").stdout.count("answers") == 5
+    before = members(team)
+    assert "clients: ." in team.local("up").stdout
+    assert members(team) == before
+
+
+def test_servers_listen_on_loopback_alone(team: Team) -> None:
+    listening = [
+        connection.laddr.ip
+        for pid in members(team)
+        for connection in psutil.Process(pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 3
+    assert set(listening) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("login", ["nobody:wrong", None])
+def test_strangers_are_turned_away(team: Team, login: str | None) -> None:
+    there = team.environment
+    header = {} if login is None else {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
+    for url in (
+        f"{there['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default",
+        f"{there['PREFECT_API_URL']}/admin/version",
+        f"{there['AWS_ENDPOINT_URL_S3']}/mlflow",
+    ):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(url, headers=header))
+        assert refused.value.code in (400, 401, 403), url
+
+
+def test_mlflow_answers_to_its_own_names_alone(team: Team) -> None:
+    url = f"{team.environment['MLFLOW_TRACKING_URI']}/api/2.0/mlflow/experiments/search"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(urllib.request.Request(url, headers={"Host": "elsewhere.example"}))
+
+
+def test_scheduled_run_fires_by_itself_and_waits_for_people(deployed: Deployed) -> None:
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+
+    own = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployed.deployment]))
+    deadline = time.monotonic() + 60
+    while not (runs := deployed.client.read_flow_runs(flow_run_filter=own)):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    (run,) = runs
+    state = deployed.ended(run.id).state
+    assert run.auto_scheduled
+    assert state.name == "AwaitingLabels", state
+    assert loop.next_step(deployed.workspace).name == "label"
+
+
+def test_round_finishes_without_mlflow_and_is_recorded_later_once(deployed: Deployed) -> None:
+    with deployed.team.without("mlflow"):
+        deployed.answer(0)
+        state = deployed.run().state
+        assert state.name == "AwaitingLabels", state
+        assert loop.finished_rounds(deployed.workspace) == [0]
+    assert recorded("team") == []
+    for _ in range(2):
+        assert deployed.run().state.name == "AwaitingLabels"
+        assert recorded("team") == ["round 000"]
+
+
+def test_stage_finishes_without_prefect_and_the_next_start_goes_on(deployed: Deployed) -> None:
+    deployed.answer(1)
+    run = deployed.client.create_flow_run_from_deployment(deployed.deployment)
+    folder = deployed.workspace.round_dir(1)
+    until(lambda: (folder / "labels.parquet").exists())
+    with deployed.team.without("prefect"):
+        assert not (folder / "metrics.json").exists()
+        until(lambda: (folder / "metrics.json").exists())
+    assert deployed.run().state.name == "AwaitingLabels"
+    assert loop.finished_rounds(deployed.workspace) == [0, 1]
+    print(deployed.client.read_flow_run(run.id).state)
+
+
+def test_wrong_password_for_mlflow_costs_one_warning_and_the_loop_goes_on(
+    team: Team, made: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(made, tmp_path / "w", symlinks=True)
+    address = team.environment["MLFLOW_TRACKING_URI"].replace("://", f"://admin:{WRONG}@")
+    wrong = {"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": "", "MLFLOW_TRACKING_URI": address}
+    settings = [*QUICK, "name=wrong", "loop.rounds=2"]
+    refused = team.client(root, "frugal", "run", "conf/digits.yaml", *settings, **wrong)
+    assert refused.returncode == 0, refused.stderr
+    warnings = [line for line in (refused.stdout + refused.stderr).splitlines() if "warning" in line]
+    assert len(warnings) == 1
+    assert "401" in warnings[0]
+    assert "Traceback" not in refused.stderr
+    # A server that is named with its password in the address is told that it is there all the same.
+    right = address.replace(
+        f"admin:{WRONG}", f"{SECRETS['MLFLOW_TRACKING_USERNAME']}:{SECRETS['MLFLOW_TRACKING_PASSWORD']}"
+    )
+    prefect = team.environment["PREFECT_API_URL"].replace("://", f"://{SECRETS['PREFECT_API_AUTH_STRING']}@")
+    addresses = {"MLFLOW_TRACKING_URI": right, "PREFECT_API_URL": prefect, "PREFECT_API_AUTH_STRING": ""}
+    caught_up = team.client(root, "frugal", "run", **(wrong | addresses))
+    assert caught_up.returncode == 0, caught_up.stderr
+    assert "warning" not in caught_up.stdout + caught_up.stderr
+    assert recorded("wrong") == ["round 000", "round 001"]
+
+
+def test_no_secret_was_written_anywhere(deployed: Deployed) -> None:
+    team, root = deployed.team, deployed.workspace.root
+    user, password = SECRETS["MLFLOW_TRACKING_USERNAME"], SECRETS["MLFLOW_TRACKING_PASSWORD"]
+    headers = [b64encode(f"{user}:{password}".encode()), b64encode(SECRETS["PREFECT_API_AUTH_STRING"].encode())]
+    planted = [b"planted", *headers]
+    # MLflow keeps its account's name, with a salted hash of the password, and tells that it has made it.
+    rows = [(table, row) for table, row in team.rows() if not table.endswith(".users")]
+    made = f"Created admin user '{user}'".encode()
+    objects = subprocess.run(
+        ["git", "-C", str(root), "cat-file", "--batch-all-objects", "--batch"], capture_output=True, check=True
+    )
+    written = [(str(path), path.read_bytes().replace(made, b"")) for path in [*below(team.state), *below(root)]]
+    everything = [*rows, *written, ("git objects", objects.stdout), ("said", "\n".join(team.said).encode())]
+    found = {(where, mark) for where, content in everything for mark in planted if mark in content}
+    assert not found
+    names = {where for where, _ in everything}
+    assert any(name.endswith("logs/worker.log") for name in names)
+    assert {"flow_run", "log", "artifact", "runs", "params"} <= {name.rpartition(".")[2] for name in names}
+
+
+def members(team: Team) -> set[int]:
+    """The numbers of all processes that belong to the servers."""
+    mark = f"{team.state}:"
+    living = psutil.process_iter(["environ"])
+    return {p.pid for p in living if (p.info["environ"] or {}).get("FRUGAL_LOCAL_SERVER", "").startswith(mark)}
+
+
+def below(folder: Path) -> list[Path]:
+    """All files there."""
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def recorded(name: str) -> list[str]:
+    """The names of the rounds' runs in MLflow, as a client with a password sees them."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return []
+    runs = client.search_runs([experiment.experiment_id], "tags.`frugal.kind` = 'round'")
+    return sorted(run.info.run_name for run in runs)
+
+
+def until(reached: Callable[[], bool]) -> None:
+    """Return once it is so."""
+    deadline = time.monotonic() + _RUN_S
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
