@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tasks.report.words import number
+from tasks.report.words import number, percent
 from tasks.task_type import headline
 from tasks.task_type.headline import ACCURACY, Headline
 
@@ -151,15 +151,18 @@ def _bill_line(status: dict[str, Any]) -> str:
 
 def _annotators(status: dict[str, Any]) -> str:
     """How far those who label agree, and how often they err on items whose label was known."""
-    found = status.get("annotators") or {"alpha": None, "agreement": None, "checked": {}}
+    if not (found := status.get("annotators")):
+        return ""
     parts = []
     if found["agreement"] is not None:
         parts.append(f"{found['agreement']:.1%} of pairs of answers agree")
     if found["alpha"] is not None:
         parts.append(f"Krippendorff's alpha {found['alpha']:.3f}")
-    checked = [f"{name} {number(one['error'])} of {one['items']}" for name, one in found["checked"].items() if name]
+    share = headline.among(status).share
+    told = percent if share else number
+    checked = [f"{name} {told(one['error'])} of {one['items']}" for name, one in found["checked"].items() if name]
     if checked:
-        parts.append(f"error on known items: {', '.join(checked)}")
+        parts.append(f"{'errors' if share else 'RMSE'} on known items: {', '.join(checked)}")
     if status.get("suspended"):
         parts.append(f"{status['suspended']} items were skipped and are set aside")
     return f"annotators: {'; '.join(parts)}" if parts else ""

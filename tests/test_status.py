@@ -6,18 +6,23 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows import start
+from flows.console import show_status
 from tasks import loop
 from tasks.config import parse
+from tasks.cost.ledger import Usage
 from tasks.label import journal
+from tasks.label.run import run as buy
 from tasks.report.run import write as report
 from tasks.rounds import Workspace
+from tasks.select.run import run as select
 from tasks.status import status
-from tests.people_helpers import RECORD, said, selected, tasks
-from tests.pools import PRICES
+from tests.people_helpers import RECORD, asking, said, score_round, selected, tasks
+from tests.pools import PRICES, write_plan
 
 _HOLD = """
 import sys, time
@@ -130,3 +135,21 @@ def test_the_report_tells_of_the_annotators(workspace: Workspace) -> None:
     assert '<th scope="row">ann</th><td class="n">10</td>' in section
     assert "&lt;b&gt;bob&lt;/b&gt;" in section
     assert "<b>bob" not in page
+
+
+def test_the_terminal_tells_errors_on_known_items_as_a_share_of_how_many(tmp_path: Path, capsys: Any) -> None:
+    workspace = asking(tmp_path / "w", select={"checks": 0.3})
+    journal.take_in(
+        workspace, 0, [said(id_, 1) for id_ in selected(workspace)[1:]] + [said(selected(workspace)[0], None)]
+    )
+    buy(workspace, 0, Usage())
+    score_round(workspace, 0)
+    write_plan(workspace, 1, query_size=10)
+    select(workspace, 1, Usage())
+    journal.take_in(workspace, 1, [said(task["id"], 2) for task in tasks(workspace, 1)])
+    buy(workspace, 1, Usage())
+    show_status(status(workspace))
+    assert (
+        capsys.readouterr().out.count("annotators: errors on known items: ann 100.0\N{NO-BREAK SPACE}% of 3; 1 item")
+        == 1
+    )
