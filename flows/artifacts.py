@@ -1,4 +1,4 @@
-"""What Prefect's pages show of a round: the table of rounds and the decision with its reason."""
+"""What Prefect's pages show of a round: what people are asked, the table of rounds, the decision with its reason."""
 
 from typing import Any
 
@@ -12,8 +12,7 @@ from tasks.task_type import headline
 
 def publish(workspace: Workspace, round_: int) -> None:
     """Publish the rounds so far and the decision after ``round_``, each under the loop's own key."""
-    config = load_config(workspace)
-    key = config.name.lower().replace("_", "-").replace(".", "-")
+    config, key = load_config(workspace), _key(workspace)
     columns = ("round", "labels", *headline.of(config.task).columns, "items_scored", "money", "device_hours")
     rows = [{column: outcome[column] for column in columns} for outcome in status(workspace)["rounds"]]
     create_table_artifact(table=rows, key=f"{key}-rounds", description="The rounds so far")
@@ -25,6 +24,20 @@ def publish(workspace: Workspace, round_: int) -> None:
         text += "".join(f"\n### {name}\n\n{_said(rule)}" for name, rule in rules.items())
         text += f"\n## How it was planned\n{_listed(_planned(workspace, round_))}"
         create_markdown_artifact(markdown=text, key=f"{key}-decision", description="Why the loop went on or stopped")
+
+
+def ask(workspace: Workspace, round_: int, reason: str) -> None:
+    """Publish what an open round waits for, and where its tasks are."""
+    tasks = workspace.round_dir(round_) / "tasks.jsonl"
+    text = f"## Round {round_:03d} is open\n\nIt asks for {reason.partition('waits for ')[2] or reason}.\n\n"
+    text += f"- Tasks, the most wanted first: `{tasks}`\n"
+    text += "- Answers, in parts or at once: `frugal answers add FILE`, or the labelling tool\n"
+    create_markdown_artifact(markdown=text, key=f"{_key(workspace)}-waiting", description="What people are asked")
+
+
+def _key(workspace: Workspace) -> str:
+    """What the keys of a loop's artifacts begin with."""
+    return load_config(workspace).name.lower().replace("_", "-").replace(".", "-")
 
 
 def _said(rule: dict[str, Any]) -> str:

@@ -147,7 +147,11 @@ def _open(workspace: Workspace, config: Config) -> State[Any]:
         return Completed(name=idle.state, message=idle.reason)
     step = _advance(workspace, config, lambda step: step.name == "label")
     _exchange(workspace, config, step)
-    return _end(workspace, step)
+    state = _end(workspace, step)
+    if step is not None and state.name == tick.AWAITING:
+        with server.needed():
+            artifacts.ask(workspace, step.round, state.message or "")
+    return state
 
 
 def _close(workspace: Workspace, config: Config) -> State[Any]:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,10 +16,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from flows import record, server, start
-from tasks.errors import ConfigError
-from tasks.rounds import Workspace
+from tasks.errors import ConfigError, HeldError
+from tasks.rounds import Workspace, held
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from prefect.deployments.runner import RunnerDeployment
     from prefect.schedules import Schedule
 
@@ -57,7 +59,7 @@ def serve(
         # Prefect's runner leaves open connections behind when it is interrupted.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         try:
-            asyncio.run(_work(deployments, prefect_server))
+            asyncio.run(_work(workspace, deployments, prefect_server))
         except KeyboardInterrupt:
             click.echo("stopped")
 
@@ -118,19 +120,37 @@ def _schedule(times: Times, cron: str | None, shift: float = 0.0) -> "Schedule":
         raise ConfigError(f"{cron!r}: no cron expression, such as '0 8 * * 1-5'") from None
 
 
-async def _work(deployments: "list[RunnerDeployment]", prefect_server: server.Server) -> None:
+async def _work(workspace: Workspace, deployments: "list[RunnerDeployment]", prefect_server: server.Server) -> None:
     from prefect.runner import Runner
 
-    # No limit on runs at a time: one that had to wait its turn would be late, not refused.
+    # Each deployment has a limit of its own; a run that had to wait for another half's would be late, not refused.
     runner = Runner(limit=None)
-    for deployment in deployments:
-        await runner.aadd_deployment(deployment)
+    await _bury(workspace, [await runner.aadd_deployment(deployment) for deployment in deployments])
     work, watch = asyncio.create_task(runner.start()), asyncio.create_task(_watch(prefect_server))
     done, pending = await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
     for task in done:
         task.result()
+
+
+async def _bury(workspace: Workspace, deployments: "list[UUID]") -> None:
+    """Mark the runs that a killed `frugal serve` has left as crashed: their places would be taken for minutes."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    alive = filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
+    ours = filters.DeploymentFilter(id=filters.DeploymentFilterId(any_=deployments))
+    # Nobody is at work while we hold the workspace.
+    with suppress(HeldError), held(workspace):
+        async with get_client() as client:
+            runs = await client.read_flow_runs(
+                deployment_filter=ours, flow_run_filter=filters.FlowRunFilter(state=alive)
+            )
+            for run in runs:
+                await client.set_flow_run_state(run.id, Crashed(message="its process was killed"))
 
 
 async def _watch(prefect_server: server.Server) -> None:

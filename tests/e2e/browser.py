@@ -17,6 +17,9 @@ BROWSER = next((path for name in _BROWSERS if (path := shutil.which(name))), Non
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
+    # Graphs are drawn by WebGL.
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
     "--disable-component-update",

@@ -171,11 +171,15 @@ def test_open_round_waits_for_people_and_holds_nothing(opened: Any, workspace: W
 
 
 def test_its_page_shows_what_is_awaited(opened: Any, api: str, tmp_path: Path) -> None:
-    with page() as shown:
+    with page(height=760) as shown:
         shown.goto(f"{api.removesuffix('/api')}/runs/flow-run/{opened.id}")
         shown.get_by_text("AwaitingLabels").first.wait_for()
-        for text in ("open-round", "plan 000", "select 000"):
-            shown.get_by_text(text).first.wait_for()
+        shown.get_by_text("open-round").first.wait_for()
+        shown.get_by_text("Artifacts", exact=True).click()
+        shown.get_by_text("digits-waiting").first.wait_for()
+        shown.get_by_text("Task Runs", exact=True).click()
+        for task in ("plan 000", "select 000"):
+            shown.get_by_text(task).first.wait_for()
         screenshot(shown, tmp_path / "prefect.png")
 
 

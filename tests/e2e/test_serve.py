@@ -16,7 +16,7 @@ from tests.test_loop import CONF, QUICK, UNRECORDED
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
 
-PEOPLE = (*QUICK, *UNRECORDED, "loop.rounds=2", "label.labeler=files", "label.noise=0")
+PEOPLE = (*QUICK, *UNRECORDED, "loop.rounds=1", "label.labeler=files", "label.noise=0")
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def workspace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wo
 
 @contextmanager
 def serving(workspace: Workspace, log: Path) -> Iterator[psutil.Popen]:
-    """The command, with a start of either half every few seconds."""
-    command = [BIN / "frugal", "serve", "--workspace", workspace.root, CONF, *PEOPLE, "--every", "0.1", "--port", "0"]
+    """The command, with a start of either half every quarter of a minute."""
+    command = [BIN / "frugal", "serve", "--workspace", workspace.root, CONF, *PEOPLE, "--every", "0.25", "--port", "0"]
     with log.open("ab") as output:
         process = psutil.Popen([str(part) for part in command], stdout=output, stderr=output, start_new_session=True)
     try:
@@ -52,7 +52,7 @@ def check_gone(processes: list[psutil.Process]) -> None:
     assert [process.cmdline() for process in left if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_rounds_open_and_close_by_themselves_and_a_kill_leaves_nothing(workspace: Workspace, tmp_path: Path) -> None:
+def test_round_opens_and_closes_by_itself_and_a_kill_leaves_nothing(workspace: Workspace, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with serving(workspace, log) as first:
         wait_for("round 000", (workspace.round_dir(0) / "tasks.jsonl").exists)
@@ -62,7 +62,7 @@ def test_rounds_open_and_close_by_themselves_and_a_kill_leaves_nothing(workspace
         check_gone([*processes, first])
     answer_all(workspace, 0)
     with serving(workspace, log) as second:
-        wait_for("round 001", (workspace.round_dir(1) / "tasks.jsonl").exists, 180)
+        wait_for("the end of round 000", (workspace.round_dir(0) / "decision.json").exists, 180)
         processes = family(second)
         second.send_signal(signal.SIGINT)
         assert second.wait(60) == 0
