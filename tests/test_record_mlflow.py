@@ -17,6 +17,7 @@ import pytest
 from flows.record import Summary, git, tracking, tracking_store, versions
 from tasks import files
 from tasks.errors import RecordError
+from tasks.loop_id import loop_id
 from tasks.rounds import Workspace
 from tests.record_helpers import add_round, make_workspace
 
@@ -318,8 +319,8 @@ def test_a_last_round_has_no_acquisition_cache(workspace: Workspace) -> None:
 
 
 def test_the_name_of_a_loop_is_made_once(workspace: Workspace) -> None:
-    name = tracking.loop_id(workspace)
-    assert tracking.loop_id(workspace) == name
+    name = loop_id(workspace)
+    assert loop_id(workspace) == name
     assert len(name) == 36
 
 

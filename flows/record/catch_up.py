@@ -13,6 +13,7 @@ from tasks.datasets.gallery import gallery
 from tasks.errors import FrugalError, RecordError
 from tasks.history import Outcome, aborted, history
 from tasks.label import quality
+from tasks.loop_id import loop_id
 from tasks.report import run as report
 from tasks.rounds import Workspace, decision
 from tasks.task_type import headline
@@ -77,7 +78,7 @@ def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = Non
         return
     outcomes = {outcome.round: outcome for outcome in history(workspace)}
     if config.record.mlflow:
-        tracking.loop_id(workspace)
+        loop_id(workspace)
     for number in _unrecorded(workspace, config, finished):
         if config.record.dvc:
             versions.commit(workspace, number)

@@ -17,16 +17,16 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from flows.record import Summary, notes, tracking_arm, tracking_curve, tracking_model, tracking_run, tracking_store
 from flows.record import tracking_find as find
 from flows.record.tracking_curve import KIND, LOOP
 from flows.record.tracking_find import DONE, ROUND, UP_TO, Place
-from tasks import config, files
+from tasks import config
 from tasks.compare import folder as comparisons
 from tasks.compare.folder import Comparison
 from tasks.errors import RecordError
+from tasks.loop_id import loop_id
 from tasks.rounds import Workspace, decision, load_config, rounds
 
 if TYPE_CHECKING:
@@ -49,14 +49,6 @@ _away: dict[str, tuple[float, str]] = {}
 
 prepare = tracking_store.prepare
 uri = tracking_store.uri
-
-
-def loop_id(workspace: Workspace) -> str:
-    """The loop's own name in MLflow, made up once and kept by git."""
-    path = workspace.root / "data" / "loop_id"
-    if not path.exists():
-        files.write_bytes(path, f"{uuid4()}\n".encode())
-    return path.read_text(encoding="utf-8").strip()
 
 
 def recorded_rounds(workspace: Workspace) -> set[int]:
