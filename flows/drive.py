@@ -36,7 +36,7 @@ def drive(workspace: Workspace, flow: str, conf: str | None, overrides: tuple[st
         return
     if flow == "open_round" and tick.nothing_to_open(workspace):
         if (step := loop.next_step(workspace)) is not None and step.name == "label":
-            exchange.sync(workspace, step.round)
+            _exchange(workspace, step.round)
         return
     with server.embedded() as prefect_server:
         # The server starts in a process of its own meanwhile; threads of ours would only wait for each other's imports.
@@ -86,7 +86,7 @@ def close(workspace: Workspace, answers: Path | None) -> None:
     if answers is not None:
         take_in(workspace, answers)
     if (step := loop.next_step(workspace)) is not None and step.name == "label":
-        exchange.sync(workspace, step.round)
+        _exchange(workspace, step.round)
     if idle := tick.nothing_to_close(workspace):
         if idle.state == tick.AWAITING:
             raise WaitingForLabels(idle.reason)
@@ -155,6 +155,13 @@ def _asking(workspace: Workspace, answers: Path) -> int:
     if step.name != "label":
         raise AnswerError(f"{answers}: round {step.round:03d} has its labels already; go on with `frugal close`")
     return step.round
+
+
+def _exchange(workspace: Workspace, round_: int) -> None:
+    from flows.console import screen
+
+    if told := exchange.sync(workspace, round_):
+        screen.print(told, soft_wrap=True)
 
 
 def _run(flow: str, **parameters: Any) -> None:

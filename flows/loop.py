@@ -63,7 +63,8 @@ def record_arms(comparison: Comparison) -> None:
 @task(retries=2, retry_delay_seconds=[2, 10], retry_condition_fn=_worth_another_try, cache_policy=NO_CACHE)
 def exchange_labels(workspace: Workspace, round_: int) -> None:
     """Publish what the labeler's hub lacks of an open round, and take in its new answers."""
-    exchange.sync(workspace, round_)
+    if told := exchange.sync(workspace, round_):
+        screen.print(told, soft_wrap=True)
 
 
 @flow(flow_run_name="run_loop {workspace}", persist_result=False)

@@ -91,6 +91,15 @@ class SelectConfig(Model):
         return self
 
 
+class LabelStudioConfig(Model):
+    """Where people label in Label Studio."""
+
+    #: Its address, unless the environment variable LABEL_STUDIO_URL names another.
+    url: Annotated[str, Field(pattern=r"^https?://([^/\s?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[^\s?#]*)?$")] = (
+        "http://127.0.0.1:8080"
+    )
+
+
 class LabelConfig(Model):
     """Who labels."""
 
@@ -111,6 +120,7 @@ class LabelConfig(Model):
     quorum: Ratio = 1.0
     #: Hours after the opening of a round at which it closes with what is there.
     deadline: Amount | None = None
+    label_studio: LabelStudioConfig = LabelStudioConfig()
 
     @property
     def by_people(self) -> bool:

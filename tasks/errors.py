@@ -9,6 +9,7 @@ FrugalError
 │       ├── HeldError      another process is at work there
 │       └── DiskFullError  no room for a file
 ├── Diverged               a training whose loss, or whose model's outputs, are not finite
+├── HubError               the server that people label in is away or refuses; what was exchanged is kept
 ├── RecordError            git, DVC or MLflow refused to take a finished round
 └── WaitingForLabels       not a fault: people have to answer first, exit 3
 """
@@ -80,6 +81,10 @@ class Diverged(FrugalError):  # noqa: N818 - a state of the training
 
 class RecordError(FrugalError):
     """A finished round could not be recorded; its files are unharmed and the same command tries again."""
+
+
+class HubError(FrugalError):
+    """The server that people label in is away, refuses or makes no sense; what was exchanged before is kept."""
 
 
 class WaitingForLabels(FrugalError):  # noqa: N818 - a state, not a fault

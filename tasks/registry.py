@@ -208,11 +208,12 @@ RETRAINS = {
 LABELERS = {
     "oracle": "tasks.label.oracle:answer",
     "files": "tasks.label.people:answer",
+    "label_studio": "tasks.label.people:answer",
 }
 #: Labelers that are people, for whom a round is left open.
-PEOPLE = ("files",)
+PEOPLE = ("files", "label_studio")
 #: Of these, whose tasks and answers go by a server.
-HUBS: dict[str, str] = {}
+HUBS = {"label_studio": "tasks.label.label_studio.sync:sync"}
 
 
 def resolve(table: Mapping[str, str], name: str) -> Any:

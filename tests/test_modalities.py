@@ -266,7 +266,19 @@ def test_no_other_module_imports_torchvision_or_what_belongs_to_one_modality(pat
 
 #: What stages may import of tasks/datasets and tasks/models: all that speaks of items whatever they are.
 COMMON = {
-    "datasets": {"store", "tables", "opening", "run", "source", "shown", "gallery", "flat", "scratch", "holdout"},
+    "datasets": {
+        "store",
+        "tables",
+        "opening",
+        "run",
+        "source",
+        "shown",
+        "gallery",
+        "pages",
+        "flat",
+        "scratch",
+        "holdout",
+    },
     "models": {
         *("building", "device", "encoded", "features", "forward", "inputs", "loss_prediction", "scaled", "stored"),
         *("taps", "trial", "view", "gradients", "half_dropout"),

@@ -20,7 +20,7 @@ from tasks.errors import DataError
 from tasks.rounds import Workspace
 
 #: Pixels of a thumbnail's longer side; what is larger is shrunk and stored as JPEG.
-_SIDE = 64
+SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,18 @@ class Shown:
     fields: dict[str, Any] | None
 
 
-def shown(workspace: Workspace, ids: pa.Array | Sequence[str]) -> list[Shown]:
+def shown(workspace: Workspace, ids: pa.Array | Sequence[str], side: int = SIDE, least: int = 1) -> list[Shown]:
     """Items of the pool for a page, in the order of ``ids``.
+
+    Args:
+        side: pixels of an image's longer side at most.
+        least: smaller images are enlarged by a whole factor, so that their pixels stay as they are, towards so many.
 
     Raises:
         DataError: an id is not in the pool, or the data set is missing, damaged or not the pool's.
     """
     told = described(workspace, ids)
-    addresses = _thumbnails(workspace, ids) if _kind(workspace) == "images" else [None] * len(told)
+    addresses = _thumbnails(workspace, ids, side, least) if _kind(workspace) == "images" else [None] * len(told)
     return [Shown(address, item.get("text"), item.get("fields")) for address, item in zip(addresses, told, strict=True)]
 
 
@@ -86,17 +90,19 @@ def _texts(workspace: Workspace, ids: pa.Array) -> list[str]:
     return texts
 
 
-def _thumbnails(workspace: Workspace, ids: pa.Array | Sequence[str]) -> Sequence[str | None]:
+def _thumbnails(workspace: Workspace, ids: pa.Array | Sequence[str], side: int, least: int) -> Sequence[str | None]:
     found = images(workspace, ids)
-    return [None] * len(ids) if found is None else [_address(pixels) for pixels in found]
+    return [None] * len(ids) if found is None else [_address(pixels, side, least) for pixels in found]
 
 
-def _address(pixels: npt.NDArray[np.uint8]) -> str:
+def _address(pixels: npt.NDArray[np.uint8], side: int, least: int) -> str:
     """A data: address of an image, uint8 (height, width, 1 or 3): PNG as it is, or JPEG if it had to be shrunk."""
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    shrunk = max(image.size) > _SIDE
+    factor = max(1, least // max(image.size))
+    image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    shrunk = max(image.size) > side
     if shrunk:
-        image.thumbnail((_SIDE, _SIDE))
+        image.thumbnail((side, side))
     out = io.BytesIO()
     image.save(out, "JPEG", quality=80) if shrunk else image.save(out, "PNG", optimize=True)
     return f"data:image/{'jpeg' if shrunk else 'png'};base64,{base64.b64encode(out.getvalue()).decode()}"

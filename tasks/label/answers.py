@@ -33,7 +33,7 @@ class Tasks:
     closed: Callable[[str], int | None] = lambda id_: None
 
 
-class _RowError(ValueError):
+class RowError(ValueError):
     """One thing that is wrong with a row."""
 
 
@@ -48,12 +48,12 @@ def read(path: Path, tasks: Tasks) -> list[Answer]:
     faults: list[str] = []
     for row, fields in _rows(path):
         try:
-            answer = _answer(_sound(fields), tasks)
+            answer = parsed(_sound(fields), tasks)
             if (answer.id, answer.annotator) in answers:
-                raise _RowError(
+                raise RowError(
                     f"{answer.id!r} was answered before by {answer.annotator}; keep one answer per id and annotator"
                 )
-        except _RowError as fault:
+        except RowError as fault:
             faults.append(f"{row}: {fault}")
         else:
             answers[answer.id, answer.annotator] = answer
@@ -62,18 +62,23 @@ def read(path: Path, tasks: Tasks) -> list[Answer]:
     return list(answers.values())
 
 
-def _sound(fields: dict[str, str] | _RowError) -> dict[str, str]:
-    if isinstance(fields, _RowError):
+def _sound(fields: dict[str, str] | RowError) -> dict[str, str]:
+    if isinstance(fields, RowError):
         raise fields
     return fields
 
 
-def _answer(fields: Mapping[str, str], tasks: Tasks) -> Answer:
+def parsed(fields: Mapping[str, str], tasks: Tasks) -> Answer:
+    """The answer of one row.
+
+    Raises:
+        RowError: an unknown id, an impossible label, annotator, time or status.
+    """
     id_, status = fields.get("id", ""), fields.get("status") or "done"
     if id_ not in tasks.ids:
-        raise _RowError(_strange(id_, tasks))
+        raise RowError(_strange(id_, tasks))
     if status not in ("done", "skipped"):
-        raise _RowError(f"status {status!r}; it must be done or skipped")
+        raise RowError(f"status {status!r}; it must be done or skipped")
     return Answer(
         id=id_,
         label=_label(fields.get("label", ""), tasks.task) if status == "done" else None,
@@ -95,14 +100,14 @@ def _label(text: str, task: TaskType) -> int | float:
     try:
         return task.parsed(text)
     except ValueError as fault:
-        raise _RowError(str(fault)) from None
+        raise RowError(str(fault)) from None
 
 
 def _annotator(text: str) -> str:
     if len(text) > _LONGEST_NAME:
-        raise _RowError(f"annotator of {len(text)} characters; a name has at most {_LONGEST_NAME}")
+        raise RowError(f"annotator of {len(text)} characters; a name has at most {_LONGEST_NAME}")
     if any(unicodedata.category(character) == "Cc" for character in text):
-        raise _RowError(f"annotator {text!r} holds a control character")
+        raise RowError(f"annotator {text!r} holds a control character")
     return text or UNKNOWN
 
 
@@ -112,7 +117,7 @@ def _time(text: str) -> str | None:
     try:
         return datetime.fromisoformat(text).isoformat()
     except ValueError:
-        raise _RowError(f"labeled_at {text!r} is not an ISO 8601 time such as 2026-01-31T09:30:00Z") from None
+        raise RowError(f"labeled_at {text!r} is not an ISO 8601 time such as 2026-01-31T09:30:00Z") from None
 
 
 def _seconds(text: str) -> float | None:
@@ -123,11 +128,11 @@ def _seconds(text: str) -> float | None:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= LARGEST:
-        raise _RowError(f"seconds {text!r} is not a number from 0 to {LARGEST:g}")
+        raise RowError(f"seconds {text!r} is not a number from 0 to {LARGEST:g}")
     return seconds
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict[str, str] | _RowError]]:
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, str] | RowError]]:
     """Where each row stands, counted from 1 without the header, and its fields as texts, or what is wrong with it."""
     if path.suffix not in (".csv", ".jsonl"):
         raise AnswerError(f"{path}: answers come as a .csv or .jsonl file")
@@ -140,7 +145,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, str] | _RowError]]:
     yield from _csv_rows(path, text) if path.suffix == ".csv" else _jsonl_rows(text)
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, str] | _RowError]]:
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, str] | RowError]]:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     row = 0
     try:
@@ -152,41 +157,41 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, str] | _Ro
             yield f"row {row}", _csv_fields(header, values)
     except csv.Error as error:
         # What follows cannot be told apart any more.
-        yield f"row {row + 1}, line {reader.line_num}", _RowError(f"not valid CSV ({error})")
+        yield f"row {row + 1}, line {reader.line_num}", RowError(f"not valid CSV ({error})")
 
 
-def _csv_fields(header: list[str], values: list[str]) -> dict[str, str] | _RowError:
+def _csv_fields(header: list[str], values: list[str]) -> dict[str, str] | RowError:
     if not any(value.strip() for value in values):
-        return _RowError("blank; remove it")
+        return RowError("blank; remove it")
     if len(values) != len(header):
-        return _RowError(f"{len(values)} fields where the first line names {len(header)}")
+        return RowError(f"{len(values)} fields where the first line names {len(header)}")
     return {name: value.strip() for name, value in zip(header, values, strict=True)}
 
 
-def _jsonl_rows(text: str) -> Iterator[tuple[str, dict[str, str] | _RowError]]:
+def _jsonl_rows(text: str) -> Iterator[tuple[str, dict[str, str] | RowError]]:
     # str.splitlines would also break at characters that JSON allows inside a string.
     for row, line in enumerate(text.removesuffix("\n").split("\n") if text else (), start=1):
         try:
             yield f"row {row}", _json_fields(line)
-        except _RowError as fault:
+        except RowError as fault:
             yield f"row {row}", fault
 
 
 def _json_fields(line: str) -> dict[str, str]:
     if not line.strip():
-        raise _RowError("blank; remove it")
+        raise RowError("blank; remove it")
     try:
         fields = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
-        raise error if isinstance(error, _RowError) else _RowError("not valid JSON") from None
+        raise error if isinstance(error, RowError) else RowError("not valid JSON") from None
     if not isinstance(fields, dict):
-        raise _RowError('must be a JSON object such as {"id": …, "label": …}')
+        raise RowError('must be a JSON object such as {"id": …, "label": …}')
     texts = {name: _text(name, value) for name, value in fields.items()}
     try:
         "".join(texts.values()).encode()
     except UnicodeEncodeError:
         # JSON can escape half of a pair of surrogates, which is no character and cannot be stored.
-        raise _RowError("holds a character that is not valid Unicode") from None
+        raise RowError("holds a character that is not valid Unicode") from None
     return texts
 
 
@@ -194,13 +199,13 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
-        raise _RowError(f"names {next(name for name in names if names.count(name) > 1)!r} twice")
+        raise RowError(f"names {next(name for name in names if names.count(name) > 1)!r} twice")
     return fields
 
 
 def _text(name: str, value: Any) -> str:
     if name in _FIELDS and isinstance(value, (dict, list, bool)):
-        raise _RowError(f"{name} must be a text or a number, not {json.dumps(value)[:40]}")
+        raise RowError(f"{name} must be a text or a number, not {json.dumps(value)[:40]}")
     return "" if value is None else str(value).strip()
 
 

@@ -1,0 +1,108 @@
+"""Annotations of a round into its journal: those that it does not have yet, or that were edited since."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from tasks import files
+from tasks.cost import ledger
+from tasks.label import journal
+from tasks.label.answers import RowError
+from tasks.label.asked import asked
+from tasks.label.label_studio import annotations, posted
+from tasks.label.label_studio.annotations import Users
+from tasks.label.label_studio.client import Client
+from tasks.label.label_studio.posted import Posted, Stub
+from tasks.label.labels import Answer
+from tasks.rounds import Workspace
+
+#: Faults that are told one by one.
+_TOLD = 3
+_FIELDS = ("id", "annotations", "result", "was_cancelled", "lead_time", "completed_by", "updated_at")
+
+#: When an answer was given, by item and annotator.
+Times = dict[tuple[str, str], str | None]
+
+
+def take_in(client: Client, project: int, workspace: Workspace, round_: int, there: Sequence[Posted]) -> list[str]:
+    """Keep the annotations of an open round's tasks that are new or revised; what came of it, in words.
+
+    One that makes no sense is refused, and is told of until it is mended; those of closed rounds change nothing.
+
+    Raises:
+        HubError: the server is away, refuses or makes no sense; nothing was kept.
+        AnswerError: a file of answers in the round's folder does not fit.
+    """
+    users = annotations.users(client)
+    known: Times = {
+        (answer.id, answer.annotator): answer.labeled_at for answer in journal.load(workspace, round_).answers
+    }
+    given, faults = _fetched(client, project, workspace, round_, _unknown(there, users, known), users)
+    taken = journal.take_in(workspace, round_, given)
+    told = [f"{taken.new} new answers, {taken.revised} revised"]
+    if faults:
+        more = f" and {len(faults) - _TOLD} more" if len(faults) > _TOLD else ""
+        told.append(f"{len(faults)} annotations refused: {', '.join(faults[:_TOLD])}{more}")
+    if late := _late(client, project, workspace, round_, users):
+        told.append(f"{late} annotations of closed rounds are new or were edited, and change nothing")
+    return told
+
+
+def _unknown(there: Sequence[Posted], users: Users, known: Times) -> dict[int, tuple[str | None, set[int]]]:
+    """By task: its item, and the annotations that the journal does not have as they are now."""
+    each = {one.id: (one.item, {stub.id for stub in one.stubs if not _has(known, one, stub, users)}) for one in there}
+    return {id_: (item, wanted) for id_, (item, wanted) in each.items() if wanted}
+
+
+def _has(known: Times, one: Posted, stub: Stub, users: Users) -> bool:
+    kept = known.get((one.item or "", users.name(stub.user)))
+    try:
+        return kept is not None and journal.moment(kept) == journal.moment(stub.updated_at)
+    except ValueError:
+        return False
+
+
+def _fetched(
+    client: Client,
+    project: int,
+    workspace: Workspace,
+    round_: int,
+    wanted: dict[int, tuple[str | None, set[int]]],
+    users: Users,
+) -> tuple[list[Answer], list[str]]:
+    """Answers in the order in which they were given, and what is wrong with annotations that give none."""
+    tasks, given, faults = asked(workspace, round_), [], []
+    for found in client.chosen(project, _FIELDS, list(wanted)):
+        item, ids = wanted.get(found.get("id", 0), (None, set()))
+        for annotation in found["annotations"] if isinstance(found.get("annotations"), list) else []:
+            if not isinstance(annotation, dict) or annotation.get("id") not in ids:
+                continue
+            try:
+                given.append(annotations.answer(annotation, item, users, tasks))
+            except RowError as fault:
+                faults.append(f"task {found['id']} ({item}): {fault}")
+    return sorted(given, key=lambda answer: answer.labeled_at or ""), faults
+
+
+def _late(client: Client, project: int, workspace: Workspace, round_: int, users: Users) -> int:
+    """How many annotations have come to closed rounds, or were edited there, since the last one was closed."""
+    closed = None if round_ == 0 else ledger.entry(workspace.round_dir(round_ - 1), "label")
+    if closed is None or (at := closed.get("at")) is None:
+        return 0
+    late = 0
+    kept: dict[int, Times] = {}
+    for one in posted.before(client, project, round_, datetime.fromisoformat(at)):
+        if one.round is None or one.round >= round_:
+            continue
+        if one.round not in kept:
+            kept[one.round] = _taken(workspace, one.round)
+        late += sum(not _has(kept[one.round], one, stub, users) for stub in one.stubs)
+    return late
+
+
+def _taken(workspace: Workspace, round_: int) -> Times:
+    """What a closed round has taken in."""
+    path = workspace.round_dir(round_) / "answers.parquet"
+    if not path.exists():
+        return {}
+    rows = files.read_table(path, ["id", "annotator", "labeled_at"]).to_pylist()
+    return {(row["id"], row["annotator"]): row["labeled_at"] for row in rows}
