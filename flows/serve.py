@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Tells a run's process who has started it.
 _SERVER_PID = "FRUGAL_SERVE_PID"
 #: When the first run is due: what is due at once would be past before it is scheduled.
-_SOON = timedelta(seconds=5)
+_SOON = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,10 @@ def serve(
     """
     record.check(workspace, start.configuration(workspace, conf, overrides))
     with server.scheduling(port) as prefect_server, _marked():
-        deployments = asyncio.run(_deployments(workspace, conf, overrides, name or workspace.root.name, times))
+        _schedule(times, times.open), _schedule(times, times.close)
         prefect_server.wait()
+        # Only now: an interval begins when it is made.
+        deployments = asyncio.run(_deployments(workspace, conf, overrides, name or workspace.root.name, times))
         click.echo(f"Prefect: {prefect_server.url.removesuffix('/api')}")
         click.echo("Press Ctrl-C to stop.")
         # Prefect's runner leaves open connections behind when it is interrupted.
