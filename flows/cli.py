@@ -280,6 +280,12 @@ def ui(port: int, prefect_port: int, root: Path) -> None:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=4200, show_default=True, help="Of Prefect's pages; 0: a free one."
 )
+@click.option(
+    "--webhook",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Close as soon as the labelling server tells of enough answers, by this port; 0: a free one.",
+)
 @_workspace
 def serve_(
     arguments: tuple[str, ...],
@@ -289,6 +295,7 @@ def serve_(
     timezone: str,
     name: str | None,
     port: int,
+    webhook: int | None,
     root: Path,
 ) -> None:
     """Open and close rounds on a schedule, on this machine, until interrupted.
@@ -302,7 +309,7 @@ def serve_(
     from flows.serve import Times, serve
     from tasks.rounds import find_workspace
 
-    serve(find_workspace(root), *_split(arguments), name, Times(open_, close, every, timezone), port)
+    serve(find_workspace(root), *_split(arguments), name, Times(open_, close, every, timezone), port, webhook)
 
 
 @main.command()

@@ -65,6 +65,7 @@ def exchange_labels(workspace: Workspace, round_: int) -> None:
     """Publish what the labeler's hub lacks of an open round, and take in its new answers."""
     if told := exchange.sync(workspace, round_):
         screen.print(told, soft_wrap=True)
+    serve.announce(workspace)
 
 
 @flow(flow_run_name="run_loop {workspace}", persist_result=False)

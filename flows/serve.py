@@ -16,8 +16,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from flows import record, server, start
+from flows import webhook as endpoint
+from tasks import registry
 from tasks.errors import ConfigError, HeldError
-from tasks.rounds import Workspace, held
+from tasks.rounds import Workspace, held, load_config
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Tells a run's process who has started it.
 _SERVER_PID = "FRUGAL_SERVE_PID"
+#: Tells a run's process where its labelling server is to call.
+_WEBHOOK = "FRUGAL_SERVE_WEBHOOK"
 #: When the first run is due: what is due at once would be past before it is scheduled.
 _SOON = timedelta(seconds=10)
 
@@ -42,26 +46,38 @@ class Times:
 
 
 def serve(
-    workspace: Workspace, conf: str | None, overrides: tuple[str, ...], name: str | None, times: Times, port: int
+    workspace: Workspace,
+    conf: str | None,
+    overrides: tuple[str, ...],
+    name: str | None,
+    times: Times,
+    port: int,
+    webhook: int | None,
 ) -> None:
     """Start open_round and close_round of a workspace as ``times`` say, until interrupted.
 
+    Where ``webhook`` is a port, a labelling server that calls it starts close_round at once.
+
     Raises:
-        UserError: the configuration or a cron expression is not valid, or the port is taken.
+        UserError: the configuration or a cron expression is not valid, a port is taken, or the webhook has no secret.
         ServerError: the Prefect server did not come up, or ended by itself.
     """
     record.check(workspace, start.configuration(workspace, conf, overrides))
+    name = name or workspace.root.name
+    if webhook is not None:
+        endpoint.secret()
     with server.scheduling(port) as prefect_server, _marked():
         _schedule(times, times.open), _schedule(times, times.close)
         prefect_server.wait()
         # Only now: an interval begins when it is made.
-        deployments = asyncio.run(_deployments(workspace, conf, overrides, name or workspace.root.name, times))
+        deployments = asyncio.run(_deployments(workspace, conf, overrides, name, times))
         click.echo(f"Prefect: {prefect_server.url.removesuffix('/api')}")
         click.echo("Press Ctrl-C to stop.")
         # Prefect's runner leaves open connections behind when it is interrupted.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         try:
-            asyncio.run(_work(workspace, deployments, prefect_server))
+            with _listening(f"close-round/{name}", webhook):
+                asyncio.run(_work(workspace, deployments, prefect_server))
         except KeyboardInterrupt:
             click.echo("stopped")
 
@@ -79,6 +95,37 @@ def tether() -> None:
     """In the process of a run that `frugal serve` has started: end with it, also if it is killed."""
     if parent := os.environ.get(_SERVER_PID):
         server.die_with(int(parent))
+
+
+@contextmanager
+def _listening(deployment: str, port: int | None) -> Iterator[None]:
+    """Start a run of ``deployment`` with each call from outside; while one is at work, the next is refused."""
+    if port is None:
+        yield
+        return
+    from prefect.deployments import run_deployment
+
+    def look() -> None:
+        run_deployment(deployment, timeout=0, as_subflow=False)
+
+    with endpoint.listening(look, port=port) as address:
+        click.echo(f"Webhook: {address}")
+        os.environ[_WEBHOOK] = address
+        try:
+            yield
+        finally:
+            del os.environ[_WEBHOOK]
+
+
+def announce(workspace: Workspace) -> None:
+    """Have the labelling server call the webhook of the `frugal serve` that has started this process, if there is one.
+
+    Raises:
+        FrugalError: the server is away or refuses.
+    """
+    labeler = load_config(workspace).label.labeler
+    if labeler in registry.TELLING and (address := os.environ.get(_WEBHOOK)):
+        registry.resolve(registry.TELLING, labeler)(workspace, address, endpoint.secret())
 
 
 async def _deployments(

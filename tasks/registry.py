@@ -214,6 +214,8 @@ LABELERS = {
 PEOPLE = ("files", "label_studio")
 #: Of these, whose tasks and answers go by a server.
 HUBS = {"label_studio": "tasks.label.label_studio.sync:sync"}
+#: Those that can tell of answers: (workspace, address, secret) → whether they do from now on.
+TELLING = {"label_studio": "tasks.label.label_studio.webhook:register"}
 
 
 def resolve(table: Mapping[str, str], name: str) -> Any:

@@ -102,3 +102,9 @@ def test_taken_port_is_one_line(workspace: Workspace) -> None:
         port = taken.getsockname()[1]
         result = frugal("serve", "--workspace", workspace.root, "--port", port)
     check_refused(result, f"port {port} is taken", "--port")
+
+
+def test_webhook_without_a_secret_is_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FRUGAL_WEBHOOK_SECRET", raising=False)
+    check_refused(frugal("serve", "--workspace", workspace.root, "--webhook", "0"), "FRUGAL_WEBHOOK_SECRET")
+    assert not (workspace.root.parent / "prefect").exists()
