@@ -281,7 +281,7 @@ COMMON = {
     },
     "models": {
         *("building", "device", "encoded", "features", "forward", "inputs", "loss_prediction", "scaled", "stored"),
-        *("taps", "trial", "view", "gradients", "half_dropout"),
+        *("taps", "trial", "view", "gradients", "half_dropout", "predictor"),
     },
 }
 SPECIAL_DATASETS = [path for path in Path("tasks/datasets").glob("*.py") if path.stem not in COMMON["datasets"]]
