@@ -241,13 +241,17 @@ def test_store_away_refuses_a_push_and_takes_it_later(deployed: Deployed, tmp_pa
         assert (tmp_path / "clone" / there.relative_to(deployed.workspace.root)).read_bytes() == there.read_bytes()
 
 
-def test_wrong_password_for_mlflow_costs_one_warning_and_the_loop_goes_on(
+def test_wrong_passwords_cost_one_line_and_without_mlflow_the_loop_goes_on(
     team: Team, made: Path, tmp_path: Path
 ) -> None:
     root = shutil.copytree(made, tmp_path / "w", symlinks=True)
     address = team.environment["MLFLOW_TRACKING_URI"].replace("://", f"://admin:{WRONG}@")
     wrong = {"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": "", "MLFLOW_TRACKING_URI": address}
     settings = [*QUICK, "name=wrong", "loop.rounds=2"]
+    stranger = {"PREFECT_API_AUTH_STRING": f"admin:{WRONG}"}
+    turned_away = team.client(root, "frugal", "run", "conf/digits.yaml", *settings, **stranger)
+    assert (turned_away.returncode, turned_away.stderr.count("\n")) == (1, 2)
+    assert "PREFECT_API_AUTH_STRING" in turned_away.stderr
     refused = team.client(root, "frugal", "run", "conf/digits.yaml", *settings, **wrong)
     assert refused.returncode == 0, refused.stderr
     warnings = [line for line in (refused.stdout + refused.stderr).splitlines() if "warning" in line]
