@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.masked import masked
 from flows.record import versions
 from tasks import files
 from tasks.errors import RecordError, WorkspaceError
@@ -102,8 +102,7 @@ def _pushed(workspace: Workspace, targets: Sequence[str], size: int) -> str:
     if done.returncode == 0:
         return ""
     lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")] or [f"exit {done.returncode}"]
-    # An address may hold a password.
-    return re.sub(r"://[^/@\s]+@", "://***@", versions.reason(Exception(lines[0].removeprefix("ERROR: "))))
+    return masked(versions.reason(Exception(lines[0].removeprefix("ERROR: "))))
 
 
 def _refused(workspace: Workspace, reason: str) -> RecordError:
@@ -150,4 +149,4 @@ def _address(workspace: Workspace) -> str:
         raise WorkspaceError(
             f"{workspace.root}: record.push needs a default remote of DVC; name one with `dvc remote add -d store URL`"
         )
-    return re.sub(r"://[^/@\s]+@", "://***@", f"{name} {place}")
+    return masked(f"{name} {place}")

@@ -35,7 +35,15 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 #: Training takes some seconds, in which a server can be stopped.
-LOOP = [*QUICK, "loop.rounds=2", "train.epochs=3000", "name=team", "label.labeler=files", "label.noise=0.0"]
+LOOP = [
+    *QUICK,
+    "loop.rounds=2",
+    "train.epochs=3000",
+    "name=team",
+    "label.labeler=files",
+    "label.noise=0.0",
+    "record.push=true",
+]
 DEPLOY = Path(__file__).resolve().parents[2] / "infra" / "deploy.py"
 _RUN_S = 150.0
 #: Given to the servers and the worker, to be found nowhere.
@@ -125,21 +133,22 @@ def deployed(
     root = shutil.copytree(made, tmp_path_factory.mktemp("loop") / "w", symlinks=True).resolve()
     conf = root / "conf" / "digits.yaml"
     OmegaConf.save(OmegaConf.merge(OmegaConf.load(conf), OmegaConf.from_dotlist(LOOP)), conf)
+    for command in (
+        ["dvc", "remote", "add", "--default", "store", "s3://dvc/team"],
+        ["git", "commit", "--quiet", "--all", "--message", "remote"],
+        [sys.executable, str(DEPLOY)],
+    ):
+        assert team.client(root, *command, FRUGAL_WORKSPACE=str(root)).returncode == 0, team.said[-1]
+    opening, closing = (prefect.read_deployment_by_name(f"{half}-round/{half}").id for half in ("open", "close"))
+    # Those of every ten minutes are not to come in between.
+    for deployment in (opening, closing):
+        for usual in prefect.read_deployment_schedules(deployment):
+            prefect.delete_deployment_schedule(deployment, usual.id)
     due = datetime.now(UTC) + timedelta(seconds=20)
-    there = Deployed(Workspace(root), prefect, due, team)
-    there.do("dvc", "remote", "add", "--default", "store", "s3://dvc/team")
-    there.do("git", "commit", "--quiet", "--all", "--message", "remote")
-    deploy = team.client(root, sys.executable, str(DEPLOY), FRUGAL_WORKSPACE=str(root))
-    assert deploy.returncode == 0, team.said[-1]
-    for half in ("open", "close"):
-        deployment = prefect.read_deployment_by_name(f"{half}-round/{half}")
-        # Those of every ten minutes are not to come in between.
-        for usual in prefect.read_deployment_schedules(deployment.id):
-            prefect.delete_deployment_schedule(deployment.id, usual.id)
-        if half == "open":
-            soon = IntervalSchedule(interval=timedelta(days=1), anchor_date=due)
-            prefect.create_deployment_schedules(deployment.id, [(soon, True)])
-    return there
+    prefect.create_deployment_schedules(
+        opening, [(IntervalSchedule(interval=timedelta(days=1), anchor_date=due), True)]
+    )
+    return Deployed(Workspace(root), prefect, due, team)
 
 
 def test_every_server_answers_and_up_again_changes_nothing(team: Team) -> None:
@@ -191,14 +200,18 @@ def test_scheduled_run_fires_by_itself_and_waits_for_people(deployed: Deployed) 
     assert loop.next_step(deployed.workspace).name == "label"
 
 
-def test_round_finishes_without_mlflow_and_is_recorded_later_once(deployed: Deployed) -> None:
+def test_round_finishes_without_mlflow_and_store_and_is_recorded_later_once(deployed: Deployed) -> None:
     deployed.answer(0)
-    with deployed.team.without("mlflow"):
+    with deployed.team.without("mlflow"), deployed.team.without("s3"):
         assert deployed.run("close") == "Completed"
         assert loop.finished_rounds(deployed.workspace) == [0]
     assert recorded("team") == []
+    assert pushed(deployed) == 0
+    # Servers that were cut off from PostgreSQL connect anew.
+    deployed.team.sever()
     assert deployed.run("open") == "AwaitingLabels"
     assert recorded("team") == ["000"]
+    assert pushed(deployed) > 0
 
 
 def test_stage_finishes_without_prefect_and_the_next_start_goes_on(deployed: Deployed) -> None:
@@ -229,10 +242,7 @@ def test_record_in_mlflow_is_complete(deployed: Deployed, tmp_path: Path) -> Non
     assert below(Path(mlflow.artifacts.download_artifacts(artifact_uri=champion.source, dst_path=str(tmp_path / "m"))))
 
 
-def test_store_away_refuses_a_push_and_takes_it_later(deployed: Deployed, tmp_path: Path) -> None:
-    with deployed.team.without("s3"):
-        assert deployed.team.client(deployed.workspace.root, "dvc", "push").returncode != 0
-    deployed.do("dvc", "push")
+def test_rounds_are_pulled_elsewhere_from_the_store(deployed: Deployed, tmp_path: Path) -> None:
     deployed.do("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     pulled = deployed.team.client(tmp_path / "clone", "dvc", "pull")
     assert pulled.returncode == 0, pulled.stderr
@@ -300,6 +310,11 @@ def members(team: Team) -> set[int]:
 def below(folder: Path) -> list[Path]:
     """All files there."""
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def pushed(deployed: Deployed) -> int:
+    """How many files the loop's remote holds."""
+    return len(below(deployed.team.state / "s3" / "dvc" / "team"))
 
 
 def is_held(workspace: Workspace) -> bool:
