@@ -24,6 +24,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import psutil
 
+from flows.masked import masked
 from tasks.errors import FrugalError, WorkspaceError
 
 _START_S, _STOP_S, _PROBE_S = 120.0, 5.0, 10.0
@@ -144,15 +145,21 @@ def needed() -> Iterator[None]:
     """Turn the loss of the server within the block, for longer than Prefect tries again, into an error of one line.
 
     Raises:
-        ServerError: the server is gone.
+        ServerError: the server is gone, or does not take our credentials.
     """
-    from httpx import HTTPError
+    from httpx import HTTPError, HTTPStatusError
 
     try:
         yield
     except HTTPError as lost:
+        if isinstance(lost, HTTPStatusError) and lost.response.status_code in (401, 403):
+            raise ServerError(
+                f"the Prefect server refuses us (HTTP status {lost.response.status_code}); set "
+                "PREFECT_API_AUTH_STRING, or PREFECT_API_KEY, to what it asks for"
+            ) from None
         raise ServerError(
-            f"the Prefect server went away in mid-run ({lost}); what is finished is kept, and the same command goes on"
+            f"the Prefect server went away in mid-run ({masked(str(lost))}); what is finished is kept, and the same "
+            "command goes on"
         ) from None
 
 

@@ -277,7 +277,15 @@ class RecordConfig(Model):
 
     git: Annotated[Literal["commit", "off"], BeforeValidator(_off)] = "commit"
     dvc: bool = True
+    #: Whether each finished round's files go to DVC's default remote.
+    push: bool = False
     mlflow: bool = True
+
+    @model_validator(mode="after")
+    def _something_to_push(self) -> "RecordConfig":
+        if self.push and not self.dvc:
+            raise ValueError("push sends what DVC keeps; set record.dvc=true, or leave it out")
+        return self
 
 
 class PricesConfig(Model):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flows.record import git, versions
+from flows.record import git, remote, versions
 from tasks import registry, stages
 from tasks.config import Config
 from tasks.rounds import Workspace
@@ -56,6 +56,8 @@ def check(workspace: Workspace, wanted: Config) -> None:
     """
     if wanted.record.git == "commit":
         git.check(workspace)
+    if wanted.record.push:
+        remote.check(workspace)
     if wanted.record.dvc:
         versions.check(workspace, [] if wanted.proxy is None else [stages.TARGET.name])
         if wanted.select.strategy in registry.FEATURE_STRATEGIES:

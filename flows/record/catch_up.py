@@ -1,4 +1,4 @@
-"""Enter every finished round in DVC, git and MLflow, in that order; whatever is missing is made up for."""
+"""Enter every finished round in DVC, git, DVC's remote and MLflow, in that order; what is missing is made up for."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from flows.console import screen
-from flows.record import Summary, git, subject, tracking, versions
+from flows.record import Summary, git, remote, subject, tracking, versions
 from tasks import files, loop
 from tasks.config import Config
 from tasks.datasets.gallery import gallery
@@ -35,8 +35,8 @@ _METRICS = (
     "selection_seconds",
     "attempt",
 )
-#: Warnings that were printed and still hold.
-_told: set[str] = set()
+#: The warning that was printed last and still holds, by the place that is away.
+_told: dict[str, str] = {}
 
 
 def pending(workspace: Workspace, config: Config) -> bool:
@@ -45,6 +45,8 @@ def pending(workspace: Workspace, config: Config) -> bool:
     if config.record.dvc and _missing(finished, lambda number: versions.is_recorded(workspace, number)):
         return True
     if config.record.git == "commit" and _missing(finished, lambda number: git.is_committed(workspace, number)):
+        return True
+    if config.record.push and remote.missing(workspace, finished):
         return True
     return config.record.mlflow and _missing_in_mlflow(workspace, finished)
 
@@ -55,7 +57,7 @@ def _missing_in_mlflow(workspace: Workspace, finished: list[int]) -> bool:
             return True
         return loop.next_step(workspace) is None and not tracking.is_finished(workspace)
     except RecordError as away:
-        warn(away)
+        _warn("mlflow", away)
         return False
 
 
@@ -66,7 +68,7 @@ def one_line(workspace: Workspace, config: Config, round_: int) -> str:
 
 
 def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = None) -> None:
-    """Record what is finished and not yet recorded; if MLflow is away, say so and leave it to the next call.
+    """Record what is finished and not yet recorded; what is away is told and left to the next call.
 
     Raises:
         RecordError: DVC or git refuses; the rounds' files are unharmed.
@@ -84,19 +86,26 @@ def catch_up(workspace: Workspace, config: Config, flow_run_id: str | None = Non
             versions.commit(workspace, number)
         if config.record.git == "commit":
             git.commit_round(workspace, number, subject(number, _summary(workspace, config, outcomes[number])))
+    if config.record.push:
+        _attempt("push", lambda: remote.push(workspace, remote.missing(workspace, finished)))
     if config.record.mlflow:
-        try:
-            _track(workspace, config, finished, outcomes, flow_run_id)
-            _told.clear()
-        except RecordError as away:
-            warn(away)
+        _attempt("mlflow", lambda: _track(workspace, config, finished, outcomes, flow_run_id))
 
 
-def warn(away: RecordError) -> None:
-    """Say that something is away: once, and again only when it has been there meanwhile or says something else."""
-    if str(away) not in _told:
+def _attempt(place: str, record: Callable[[], None]) -> None:
+    """Record somewhere that may be away; the files are the truth, and the next call catches up."""
+    try:
+        record()
+        _told.pop(place, None)
+    except RecordError as away:
+        _warn(place, away)
+
+
+def _warn(place: str, away: RecordError) -> None:
+    """Say that a place is away: once, and again only if it says something else or has been there meanwhile."""
+    if _told.get(place) != str(away):
         screen.print(f"warning: {away}", style="yellow", soft_wrap=True)
-        _told.add(str(away))
+        _told[place] = str(away)
 
 
 def _unrecorded(workspace: Workspace, config: Config, finished: list[int]) -> list[int]:

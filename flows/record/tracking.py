@@ -10,7 +10,6 @@ A server that is away is asked once: for ``_AWAY_S`` seconds the functions here 
 """
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.masked import masked
 from flows.record import Summary, notes, tracking_arm, tracking_curve, tracking_model, tracking_run, tracking_store
 from flows.record import tracking_find as find
 from flows.record.tracking_curve import KIND, LOOP
@@ -242,9 +242,7 @@ def _refusals(workspace: Workspace) -> Iterator[None]:
         tracking_store.reach(uri(workspace))
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        # An address may hold a password.
-        reason = re.sub(r"://[^/@\s]+@", "://***@", reason)
+        reason = masked(str(error).strip().splitlines()[0]) if str(error).strip() else type(error).__name__
         if tracking_store.is_server(uri(workspace)) and not isinstance(error, RestException):
             _away[uri(workspace)] = time.monotonic(), reason
         raise _refused(workspace, reason) from error

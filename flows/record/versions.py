@@ -76,7 +76,7 @@ def commit(workspace: Workspace, round_: int) -> None:
         from dvc.rwlock import RWLockFileCorruptedError
         from dvc.scm import SCMError
 
-        names = _stage_names(workspace, round_)
+        names = stage_names(workspace, round_)
         try:
             try:
                 _commit(workspace, names)
@@ -98,7 +98,7 @@ def is_recorded(workspace: Workspace, round_: int) -> bool:
         RecordError: dvc.lock is damaged.
     """
     locked = _locked(workspace, round_)
-    for name in _stage_names(workspace, round_):
+    for name in stage_names(workspace, round_):
         stage = stages.BY_NAME[name.partition("@")[0]]
         outputs = stage.paths(workspace, round_, stage.outs + stage.metrics)
         recorded = {out["path"] for out in locked.get(name, {}).get("outs", ())}
@@ -137,7 +137,17 @@ def reason(error: Exception) -> str:
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
-def _stage_names(workspace: Workspace, round_: int) -> list[str]:
+def size(workspace: Workspace, round_: int) -> int:
+    """Bytes of the round's outputs, as DVC has recorded them.
+
+    Raises:
+        RecordError: dvc.lock is damaged.
+    """
+    return sum(out.get("size", 0) for entry in _locked(workspace, round_).values() for out in entry["outs"])
+
+
+def stage_names(workspace: Workspace, round_: int) -> list[str]:
+    """The stages of a round as dvc.lock names them; of round 000 the pool's as well."""
     names = [f"{stage.name}@{round_:03d}" for stage in stages.wanted(workspace, round_)]
     return names if round_ else [stages.POOL.name, *names]
 
@@ -165,4 +175,4 @@ def _commit(workspace: Workspace, names: list[str]) -> None:
 
 
 def _locked(workspace: Workspace, round_: int) -> Mapping[str, Any]:
-    return dvc_lock.stages(workspace.root / "dvc.lock", _stage_names(workspace, round_))
+    return dvc_lock.stages(workspace.root / "dvc.lock", stage_names(workspace, round_))

@@ -9,7 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection
 
 SCRIPT = Path(__file__).resolve().parents[2] / "infra" / "local.sh"
 #: What this machine's user may have set for servers of their own.
@@ -52,20 +56,21 @@ class Team:
         self.said.append(result.stdout + result.stderr)
         return result
 
+    def sever(self) -> None:
+        """End the servers' connections to PostgreSQL, as its restart does."""
+        with _connected("postgres") as link, link.cursor() as cursor:
+            names = [self.settings["FRUGAL_PREFECT_DATABASE"], self.settings["FRUGAL_MLFLOW_DATABASE"]]
+            cursor.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = any(%s)", [names])
+            assert cursor.rowcount
+
     def rows(self) -> Iterator[tuple[str, bytes]]:
         """Every row of both servers' databases, after its table's name."""
-        import psycopg2
-
         for database in (self.settings["FRUGAL_PREFECT_DATABASE"], self.settings["FRUGAL_MLFLOW_DATABASE"]):
-            link = psycopg2.connect(host=os.environ.get("PGHOST", "127.0.0.1"), dbname=database)
-            try:
-                with link.cursor() as cursor:
-                    cursor.execute("select table_name from information_schema.tables where table_schema = 'public'")
-                    for (table,) in cursor.fetchall():
-                        cursor.execute(f'select t::text from "{table}" t')
-                        yield from ((f"{database}.{table}", row.encode()) for (row,) in cursor.fetchall())
-            finally:
-                link.close()
+            with _connected(database) as link, link.cursor() as cursor:
+                cursor.execute("select table_name from information_schema.tables where table_schema = 'public'")
+                for (table,) in cursor.fetchall():
+                    cursor.execute(f'select t::text from "{table}" t')
+                    yield from ((f"{database}.{table}", row.encode()) for (row,) in cursor.fetchall())
 
     @property
     def environment(self) -> dict[str, str]:
@@ -120,16 +125,19 @@ def free_port() -> int:
 
 
 def _drop(team: Team, databases: list[str]) -> None:
-    import psycopg2
-
-    if (team.state / "postgres").exists():
-        return
-    place = {"host": os.environ.get("PGHOST", "127.0.0.1"), "dbname": "postgres"}
-    link = psycopg2.connect(**place)
-    try:
-        link.autocommit = True
-        with link.cursor() as cursor:
+    if not (team.state / "postgres").exists():
+        with _connected("postgres") as link, link.cursor() as cursor:
             for database in databases:
                 cursor.execute(f'drop database if exists "{database}" with (force)')
+
+
+@contextmanager
+def _connected(database: str) -> Iterator["connection"]:
+    import psycopg2
+
+    link = psycopg2.connect(host=os.environ.get("PGHOST", "127.0.0.1"), dbname=database)
+    try:
+        link.autocommit = True
+        yield link
     finally:
         link.close()

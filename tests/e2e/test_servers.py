@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,11 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import mlflow.artifacts
 import psutil
 import pytest
+from mlflow import MlflowClient
+from omegaconf import OmegaConf
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 
 from tasks import files, loop
-from tasks.rounds import Workspace
+from tasks.errors import HeldError
+from tasks.rounds import Workspace, held
 from tests.e2e.team import Team, running
 from tests.pools import column
 from tests.test_loop import QUICK
@@ -29,7 +35,16 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 #: Training takes some seconds, in which a server can be stopped.
-OVERRIDES = [*QUICK, "train.epochs=3000", "name=team", "label.labeler=files", "label.noise=0.0"]
+LOOP = [
+    *QUICK,
+    "loop.rounds=2",
+    "train.epochs=3000",
+    "name=team",
+    "label.labeler=files",
+    "label.noise=0.0",
+    "record.push=true",
+]
+DEPLOY = Path(__file__).resolve().parents[2] / "infra" / "deploy.py"
 _RUN_S = 150.0
 #: Given to the servers and the worker, to be found nowhere.
 SECRETS = {
@@ -66,61 +81,74 @@ def prefect(team: Team) -> "Iterator[SyncPrefectClient]":
 
 @dataclass(frozen=True)
 class Deployed:
-    """A workspace whose loop the worker advances."""
+    """A workspace whose rounds the worker opens and closes."""
 
     workspace: Workspace
     client: "SyncPrefectClient"
-    deployment: UUID
+    #: When the first run is due.
+    due: datetime
     team: Team
 
-    def run(self) -> "FlowRun":
-        """Have it advanced as far as it goes now."""
-        return self.ended(self.client.create_flow_run_from_deployment(self.deployment).id)
+    def start(self, half: str) -> "FlowRun":
+        """Have a half of a round started now."""
+        deployment = self.client.read_deployment_by_name(f"{half}-round/{half}")
+        return self.client.create_flow_run_from_deployment(deployment.id)
 
-    def ended(self, run: UUID) -> "FlowRun":
-        """The run, once it has ended."""
+    def run(self, half: str) -> str:
+        """Have a half of a round done; the name of the state in which the run ends."""
+        return self.ended(self.start(half).id)
+
+    def ended(self, run: UUID) -> str:
+        """The name of a run's last state, once it is there."""
         deadline = time.monotonic() + _RUN_S
-        while not (found := self.client.read_flow_run(run)).state or not found.state.is_final():
-            assert time.monotonic() < deadline, f"{found.state}; {self.team.state}/logs/worker.log"
+        while not (state := self.client.read_flow_run(run).state) or not state.is_final():
+            assert time.monotonic() < deadline, f"{state}; {self.team.state}/logs/worker.log"
             time.sleep(0.3)
-        return found
+        return str(state.name)
 
     def answer(self, round_: int) -> None:
         """Give the true labels of a round's tasks, as a person would by file."""
-        folder = self.workspace.round_dir(round_)
         truth = files.read_table(self.workspace.pool / "oracle.parquet")
         labels = dict(zip(truth["id"].to_pylist(), truth["label"].to_pylist(), strict=True))
         classes = files.read_json(self.workspace.pool / "pool.json")["classes"]
-        wanted = column(folder / "selected.parquet", "id")
-        (folder / "labels.csv").write_text("id,label\n" + "".join(f"{id_},{classes[labels[id_]]}\n" for id_ in wanted))
+        wanted = column(self.workspace.round_dir(round_) / "selected.parquet", "id")
+        path = self.workspace.root.with_name(f"answers-{round_}.csv")
+        path.write_text("id,label\n" + "".join(f"{id_},{classes[labels[id_]]}\n" for id_ in wanted))
+        self.do("frugal", "answers", "add", str(path))
+
+    def do(self, *command: str) -> str:
+        """What a client's command says in the workspace."""
+        result = self.team.client(self.workspace.root, *command)
+        assert result.returncode == 0, self.team.said[-1]
+        return result.stdout
 
 
 @pytest.fixture(scope="module")
 def deployed(
     made: Path, tmp_path_factory: pytest.TempPathFactory, team: Team, prefect: "SyncPrefectClient"
 ) -> Deployed:
-    """A new workspace with a remote on the store, deployed; its schedule lies a few seconds ahead."""
-    from prefect.client.schemas.actions import DeploymentScheduleCreate
-    from prefect.client.schemas.schedules import RRuleSchedule
+    """A new workspace with a remote on the store, deployed; its first round is to be opened in some seconds."""
+    from prefect.client.schemas.schedules import IntervalSchedule
 
     root = shutil.copytree(made, tmp_path_factory.mktemp("loop") / "w", symlinks=True).resolve()
+    conf = root / "conf" / "digits.yaml"
+    OmegaConf.save(OmegaConf.merge(OmegaConf.load(conf), OmegaConf.from_dotlist(LOOP)), conf)
     for command in (
-        ("dvc", "remote", "add", "--default", "store", "s3://dvc/team"),
-        ("git", "commit", "--quiet", "--all", "--message", "remote"),
+        ["dvc", "remote", "add", "--default", "store", "s3://dvc/team"],
+        ["git", "commit", "--quiet", "--all", "--message", "remote"],
+        [sys.executable, str(DEPLOY)],
     ):
-        assert team.client(root, *command).returncode == 0, team.said[-1]
-    at = (datetime.now(UTC) + timedelta(seconds=12)).strftime("%Y%m%dT%H%M%SZ")
-    deployment = prefect.create_deployment(
-        flow_id=prefect.create_flow_from_name("run_loop"),
-        name="team",
-        entrypoint="flows.loop.run_loop",
-        # With a path of its own, the worker would copy all of a checkout for each run.
-        pull_steps=[{"prefect.deployments.steps.set_working_directory": {"directory": str(root)}}],
-        work_pool_name="frugal-process",
-        parameters={"workspace": str(root), "conf": "conf/digits.yaml", "overrides": OVERRIDES},
-        schedules=[DeploymentScheduleCreate(schedule=RRuleSchedule(rrule=f"DTSTART:{at}\nRRULE:FREQ=DAILY;COUNT=1"))],
+        assert team.client(root, *command, FRUGAL_WORKSPACE=str(root)).returncode == 0, team.said[-1]
+    opening, closing = (prefect.read_deployment_by_name(f"{half}-round/{half}").id for half in ("open", "close"))
+    # Those of every ten minutes are not to come in between.
+    for deployment in (opening, closing):
+        for usual in prefect.read_deployment_schedules(deployment):
+            prefect.delete_deployment_schedule(deployment, usual.id)
+    due = datetime.now(UTC) + timedelta(seconds=20)
+    prefect.create_deployment_schedules(
+        opening, [(IntervalSchedule(interval=timedelta(days=1), anchor_date=due), True)]
     )
-    return Deployed(Workspace(root), prefect, deployment, team)
+    return Deployed(Workspace(root), prefect, due, team)
 
 
 def test_every_server_answers_and_up_again_changes_nothing(team: Team) -> None:
@@ -162,52 +190,78 @@ def test_mlflow_answers_to_its_own_names_alone(team: Team) -> None:
 
 
 def test_scheduled_run_fires_by_itself_and_waits_for_people(deployed: Deployed) -> None:
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
-
-    own = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployed.deployment]))
-    deadline = time.monotonic() + 60
-    while not (runs := deployed.client.read_flow_runs(flow_run_filter=own)):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    (run,) = runs
-    state = deployed.ended(run.id).state
+    opening = deployed.client.read_deployment_by_name("open-round/open").id
+    own = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[opening]))
+    until(lambda: deployed.client.read_flow_runs(flow_run_filter=own))
+    run = min(deployed.client.read_flow_runs(flow_run_filter=own), key=lambda run: run.expected_start_time)
     assert run.auto_scheduled
-    assert state.name == "AwaitingLabels", state
+    assert run.expected_start_time == deployed.due
+    assert deployed.ended(run.id) == "AwaitingLabels"
     assert loop.next_step(deployed.workspace).name == "label"
 
 
-def test_round_finishes_without_mlflow_and_is_recorded_later_once(deployed: Deployed) -> None:
-    with deployed.team.without("mlflow"):
-        deployed.answer(0)
-        state = deployed.run().state
-        assert state.name == "AwaitingLabels", state
+def test_round_finishes_without_mlflow_and_store_and_is_recorded_later_once(deployed: Deployed) -> None:
+    deployed.answer(0)
+    with deployed.team.without("mlflow"), deployed.team.without("s3"):
+        assert deployed.run("close") == "Completed"
         assert loop.finished_rounds(deployed.workspace) == [0]
     assert recorded("team") == []
-    for _ in range(2):
-        assert deployed.run().state.name == "AwaitingLabels"
-        assert recorded("team") == ["round 000"]
+    assert pushed(deployed) == 0
+    # Servers that were cut off from PostgreSQL connect anew.
+    deployed.team.sever()
+    assert deployed.run("open") == "AwaitingLabels"
+    assert recorded("team") == ["000"]
+    assert pushed(deployed) > 0
 
 
 def test_stage_finishes_without_prefect_and_the_next_start_goes_on(deployed: Deployed) -> None:
     deployed.answer(1)
-    run = deployed.client.create_flow_run_from_deployment(deployed.deployment)
+    deployed.start("close")
     folder = deployed.workspace.round_dir(1)
     until(lambda: (folder / "labels.parquet").exists())
     with deployed.team.without("prefect"):
         assert not (folder / "metrics.json").exists()
         until(lambda: (folder / "metrics.json").exists())
-    assert deployed.run().state.name == "AwaitingLabels"
-    assert loop.finished_rounds(deployed.workspace) == [0, 1]
-    print(deployed.client.read_flow_run(run.id).state)
+    until(lambda: not is_held(deployed.workspace))
+    assert deployed.run("close") in ("LoopEnded", "NothingToClose")
+    assert loop.next_step(deployed.workspace) is None
+    assert recorded("team") == ["000", "001"]
 
 
-def test_wrong_password_for_mlflow_costs_one_warning_and_the_loop_goes_on(
+def test_record_in_mlflow_is_complete(deployed: Deployed, tmp_path: Path) -> None:
+    client = MlflowClient()
+    champion = client.get_model_version_by_alias("team", "champion")
+    (experiment,) = client.search_experiments(filter_string="name = 'team'")
+    runs = {run.info.run_id: run for run in client.search_runs([experiment.experiment_id])}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert runs[champion.run_id].data.tags["frugal.round"] == "001"
+    metrics = files.read_json(deployed.workspace.round_dir(1) / "metrics.json")
+    assert runs[champion.run_id].data.metrics["accuracy"] == metrics["accuracy"]
+    kept = client.download_artifacts(champion.run_id, "decision.json", str(tmp_path))
+    assert Path(kept).read_bytes() == (deployed.workspace.round_dir(1) / "decision.json").read_bytes()
+    assert below(Path(mlflow.artifacts.download_artifacts(artifact_uri=champion.source, dst_path=str(tmp_path / "m"))))
+
+
+def test_rounds_are_pulled_elsewhere_from_the_store(deployed: Deployed, tmp_path: Path) -> None:
+    deployed.do("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    pulled = deployed.team.client(tmp_path / "clone", "dvc", "pull")
+    assert pulled.returncode == 0, pulled.stderr
+    for name in ("labels.parquet", "model.safetensors", "unlabeled.parquet"):
+        there = deployed.workspace.round_dir(1) / name
+        assert (tmp_path / "clone" / there.relative_to(deployed.workspace.root)).read_bytes() == there.read_bytes()
+
+
+def test_wrong_passwords_cost_one_line_and_without_mlflow_the_loop_goes_on(
     team: Team, made: Path, tmp_path: Path
 ) -> None:
     root = shutil.copytree(made, tmp_path / "w", symlinks=True)
     address = team.environment["MLFLOW_TRACKING_URI"].replace("://", f"://admin:{WRONG}@")
     wrong = {"MLFLOW_TRACKING_USERNAME": "", "MLFLOW_TRACKING_PASSWORD": "", "MLFLOW_TRACKING_URI": address}
     settings = [*QUICK, "name=wrong", "loop.rounds=2"]
+    stranger = {"PREFECT_API_AUTH_STRING": f"admin:{WRONG}"}
+    turned_away = team.client(root, "frugal", "run", "conf/digits.yaml", *settings, **stranger)
+    assert (turned_away.returncode, turned_away.stderr.count("\n")) == (1, 2)
+    assert "PREFECT_API_AUTH_STRING" in turned_away.stderr
     refused = team.client(root, "frugal", "run", "conf/digits.yaml", *settings, **wrong)
     assert refused.returncode == 0, refused.stderr
     warnings = [line for line in (refused.stdout + refused.stderr).splitlines() if "warning" in line]
@@ -223,7 +277,7 @@ def test_wrong_password_for_mlflow_costs_one_warning_and_the_loop_goes_on(
     caught_up = team.client(root, "frugal", "run", **(wrong | addresses))
     assert caught_up.returncode == 0, caught_up.stderr
     assert "warning" not in caught_up.stdout + caught_up.stderr
-    assert recorded("wrong") == ["round 000", "round 001"]
+    assert recorded("wrong") == ["000", "001"]
 
 
 def test_no_secret_was_written_anywhere(deployed: Deployed) -> None:
@@ -258,19 +312,31 @@ def below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def recorded(name: str) -> list[str]:
-    """The names of the rounds' runs in MLflow, as a client with a password sees them."""
-    from mlflow import MlflowClient
+def pushed(deployed: Deployed) -> int:
+    """How many files the loop's remote holds."""
+    return len(below(deployed.team.state / "s3" / "dvc" / "team"))
 
+
+def is_held(workspace: Workspace) -> bool:
+    """Whether a process works in it."""
+    try:
+        with held(workspace):
+            return False
+    except HeldError:
+        return True
+
+
+def recorded(name: str) -> list[str]:
+    """The numbers of the rounds that MLflow holds of a loop, as a client with a password sees them."""
     client = MlflowClient()
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         return []
     runs = client.search_runs([experiment.experiment_id], "tags.`frugal.kind` = 'round'")
-    return sorted(run.info.run_name for run in runs)
+    return sorted(run.data.tags["frugal.round"] for run in runs)
 
 
-def until(reached: Callable[[], bool]) -> None:
+def until(reached: Callable[[], object]) -> None:
     """Return once it is so."""
     deadline = time.monotonic() + _RUN_S
     while not reached():

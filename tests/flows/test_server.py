@@ -135,6 +135,17 @@ def test_a_configured_server_that_is_away_is_told_without_its_password(monkeypat
     assert "hunter2" not in str(away.value)
 
 
+@pytest.mark.parametrize(("answer", "told"), [(401, "PREFECT_API_AUTH_STRING"), (500, "the same command goes on")])
+def test_a_server_that_refuses_us_is_told_without_its_password(answer: int, told: str) -> None:
+    import httpx
+
+    refusing = httpx.MockTransport(lambda request: httpx.Response(answer))
+    client = httpx.Client(transport=refusing)
+    with pytest.raises(server.ServerError, match=told) as raised, client, server.needed():
+        client.get("http://me:secret@127.0.0.1/api").raise_for_status()
+    assert "secret" not in str(raised.value)
+
+
 def test_the_users_profile_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     assert server.configured_url() is None
