@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -26,6 +26,9 @@ from tests.e2e.label_studio import ANN, BOB, Studio, annotate, begin, edit
 from tests.people_helpers import RECORD, selected, tasks
 from tests.pools import PRICES, snapshot
 from tests.test_modalities import numbers, texts
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
@@ -320,15 +323,27 @@ def test_the_project_shows_people_what_to_do(tmp_path: Path, studio: Studio) -> 
         assert all(line["id"] in shown for line in tasks(workspace))
         page.wait_for_function(f"{_PICTURES}.length == {ASKED}")
         page.goto(f"{studio.url}/projects/{number}/data?task={task['id']}", wait_until="domcontentloaded")
-        # It draws the task once, and again when it has read the rest.
-        page.wait_for_load_state("networkidle")
-        page.get_by_text("Which is it?").first.wait_for()
         page.get_by_role("button", name="Submit").first.wait_for()
-        page.wait_for_function(f"{_PICTURES}.some(one => one.clientWidth >= 256)")
+        # It draws the task once, and again when it has read the rest: both have to be there at the same time.
+        asked = "document.body.innerText.includes('Which is it?')"
+        page.wait_for_function(f"{asked} && {_PICTURES}.some(one => one.clientWidth >= 256)")
         shown = page.inner_text("body")
         assert all(re.search(rf"^{digit}\b|^{digit}\[", shown, re.M) for digit in range(10))
+        settle(page)
         browser.screenshot(page, Path(os.environ.get("FRUGAL_SCREENSHOTS") or tmp_path) / "label-studio.png")
 
 
+def settle(page: "Page") -> None:
+    """Wait until the page looks the same for a second: nothing is loading any more."""
+    before = b""
+    for _ in range(30):
+        now = page.screenshot()
+        if now == before:
+            return
+        before = now
+        page.wait_for_timeout(1000)
+    raise AssertionError("the page does not come to rest")
+
+
 #: The pictures that the page has drawn, as large as they were sent.
-_PICTURES = """[...document.querySelectorAll("img[src^='data:image/png']")].filter(one => one.naturalWidth == 256)"""
+_PICTURES = "[...document.images].filter(one => one.naturalWidth == 256)"
