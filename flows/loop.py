@@ -28,7 +28,7 @@ from tasks.errors import FrugalError, HeldError
 from tasks.label import exchange
 from tasks.label.run import waiting
 from tasks.loop import Step
-from tasks.rounds import Workspace, decision, find_workspace, held, load_config, stored_config
+from tasks.rounds import Workspace, decision, find_workspace, held, stored_config
 from tasks.status import unreached
 
 #: Stages that occupy a device.
@@ -86,7 +86,7 @@ def close_round(workspace: str) -> State[Any]:
 
     It may be started as often as one likes: one that finds nothing to do, or another one at work, ends at once.
     """
-    return _held(workspace, lambda place: _close(place, load_config(place)))
+    return _held(workspace, _close)
 
 
 @flow(flow_run_name="compare_arms {folder}", persist_result=False)
@@ -156,7 +156,9 @@ def _open(workspace: Workspace, config: Config) -> State[Any]:
     return state
 
 
-def _close(workspace: Workspace, config: Config) -> State[Any]:
+def _close(workspace: Workspace) -> State[Any]:
+    if (config := stored_config(workspace)) is None:
+        return Completed(name=tick.NOTHING_TO_CLOSE, message="no loop has begun; open its first round")
     step = loop.next_step(workspace)
     _exchange(workspace, config, step)
     if idle := tick.nothing_to_close(workspace):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from flows.record import notes, tracking_run
 from tasks.datasets.store import PoolInfo, load_info
 from tasks.errors import DataError, RecordError
-from tasks.models import predictor
 from tasks.rounds import Workspace, load_config, trains_target
 from tasks.task_type import Classification
 
@@ -69,6 +68,8 @@ def _about(run: "Run", currency: str) -> dict[str, str]:
 
 
 def _files(workspace: Workspace, round_: int, run_id: str, made: Path) -> list[Path]:
+    from tasks.models import predictor
+
     settings, folder = load_config(workspace), workspace.round_dir(round_)
     # What a proxy selects for is what the loop is for.
     target = trains_target(workspace, round_)
@@ -97,6 +98,8 @@ def signature(info: PoolInfo) -> "ModelSignature":
     """What the models of a pool take and give, whichever they are."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
+
+    from tasks.models import predictor
 
     columns = [("label", DataType.double)]
     if isinstance(info.task, Classification):

@@ -55,7 +55,7 @@ def check_gone(processes: list[psutil.Process]) -> None:
 def test_round_opens_and_closes_by_itself_and_a_kill_leaves_nothing(workspace: Workspace, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with serving(workspace, log) as first:
-        wait_for("round 000", (workspace.round_dir(0) / "tasks.jsonl").exists)
+        wait_for("round 000", (workspace.round_dir(0) / "tasks.jsonl").exists, 180)
         processes = wait_for("a run", lambda: len(found := family(first)) > 1 and found)
         assert {address for one in processes for address in listening(one)} <= {"127.0.0.1"}
         first.send_signal(signal.SIGKILL)

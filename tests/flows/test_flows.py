@@ -68,6 +68,7 @@ def test_open_and_close_are_two_halves_around_the_people(workspace: Workspace) -
     from flows.loop import close_round, open_round, run_loop
     from flows.tick import AWAITING
 
+    assert close_round(str(workspace.root), return_state=True).name == "NothingToClose"
     settings = [*QUICK, *OFF, "label.labeler=files", "label.noise=0.0"]
     state = open_round(str(workspace.root), "conf/digits.yaml", settings, return_state=True)
     assert (state.name, state.is_completed()) == (AWAITING, True)
