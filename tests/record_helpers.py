@@ -34,11 +34,11 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def make_workspace(directory: Path) -> Workspace:
+def make_workspace(directory: Path, **settings: Any) -> Workspace:
     """A workspace as `frugal init` makes it, with a loop begun and the pool there."""
     init(directory)
     workspace = find_workspace(directory)
-    begin(workspace, config.parse(CONFIG, "test"))
+    begin(workspace, config.parse(CONFIG | settings, "test"))
     _write_outputs(workspace, stages.POOL, 0)
     sync_rounds_file(workspace)
     return workspace

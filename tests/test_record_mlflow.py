@@ -18,7 +18,7 @@ from flows.record import Summary, git, tracking, tracking_store, versions
 from tasks import files
 from tasks.errors import RecordError
 from tasks.loop_id import loop_id
-from tasks.rounds import Workspace
+from tasks.rounds import Workspace, load_config
 from tests.record_helpers import add_round, make_workspace
 
 #: What the runs of the loop and of its rounds are called.
@@ -76,9 +76,10 @@ def summary(round_: int) -> Summary:
 
 
 def content(workspace: Workspace) -> dict[str, Any]:
-    """Everything that MLflow holds of the loop, without ids and times."""
+    """Everything that MLflow holds of the loop's experiment, without ids and times."""
     client = tracking.connect(workspace)
-    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    experiment = client.get_experiment_by_name(load_config(workspace).name)
+    runs = client.search_runs([] if experiment is None else [experiment.experiment_id])
     found = {}
     for run in runs:
         history = {key: client.get_metric_history(run.info.run_id, key) for key in run.data.metrics}
@@ -491,3 +492,29 @@ def test_a_model_that_ended_as_a_false_start_is_no_champion(workspace: Workspace
     tracking.finish(workspace)
     assert tracking.is_finished(workspace)
     assert tracking.connect(workspace).search_registered_models() == []
+
+
+# MLflow's own, when it is imported.
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred")
+def test_the_champion_predicts_and_shows_its_signature_its_data_and_its_bill(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow.pyfunc
+    import numpy as np
+
+    tracking.record_round(workspace, 0, summary(0))
+    tracking.finish(workspace)
+    # As its users name the record to MLflow's own functions.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri(workspace))
+    found = mlflow.models.get_model_info("models:/fake@champion")
+    assert found.signature is not None
+    assert [column.name for column in found.signature.outputs] == ["label", "confidence", "p(ant)", "p(bee)"]
+    model = mlflow.pyfunc.load_model("models:/fake@champion")
+    said = model.predict(np.zeros((3, 1, 2, 2), np.uint8))
+    assert said["label"].tolist() == ["ant"] * 3
+    assert said["confidence"].tolist() == pytest.approx([0.5] * 3)
+    version = tracking.connect(workspace).get_model_version_by_alias("fake", "champion")
+    assert version.tags["data.labeled"] == versions.md5s(workspace, 0)["data/rounds/000/labeled.parquet"]
+    assert version.tags["git_sha"] == git.head(workspace)
+    assert (version.tags["money"], version.tags["labels"]) == ("1.500 USD", "20")
+    assert "models:/fake@champion" in version.description

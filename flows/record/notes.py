@@ -12,8 +12,8 @@ from tasks.task_type import headline
 _BILL = "bill/"
 #: Of an experiment, which has many loops.
 EXPERIMENT = (
-    "Each loop is a run, its rounds are the runs below it. The step of every curve is the number of labels bought: "
-    "tick two loops and choose **Compare** to see learning curves, money and device-hours over labels."
+    "Each loop is a run, its rounds are the runs below it. The charts draw the loops over their step, the number of "
+    "labels bought: first the learning curve, device-hours and money."
 )
 #: Of a cell of a table, or a reason: they are one line each.
 _LINE_BREAKS = str.maketrans({"\n": " ", "|": "\\|"})

@@ -67,7 +67,7 @@ class Vocabulary:
             DataError: it is missing or damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as kept:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
                 sizes, words, numbers, used, numbered = (kept[name] for name in kept.files)
                 ngrams, width, buckets = sizes.tolist()
                 places = np.full(buckets, -1, dtype=np.int32)
