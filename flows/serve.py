@@ -33,6 +33,8 @@ _SERVER_PID = "FRUGAL_SERVE_PID"
 _WEBHOOK = "FRUGAL_SERVE_WEBHOOK"
 #: When the first run is due: what is due at once would be past before it is scheduled.
 _SOON = timedelta(seconds=10)
+#: And that of the other half, which would have nothing to do before.
+_AFTER_IT = timedelta(seconds=20)
 
 
 @dataclass(frozen=True)
@@ -147,13 +149,13 @@ async def _deployments(
     return [
         await open_round.ato_deployment(parameters=opened, schedule=_schedule(times, times.open), **common),
         await close_round.ato_deployment(
-            parameters={"workspace": root}, schedule=_schedule(times, times.close, 0.5), **common
+            parameters={"workspace": root}, schedule=_schedule(times, times.close, _AFTER_IT), **common
         ),
     ]
 
 
-def _schedule(times: Times, cron: str | None, shift: float = 0.0) -> "Schedule":
-    """A schedule by ``cron``, or from now on; ``shift`` is the part of an interval by which it begins later."""
+def _schedule(times: Times, cron: str | None, begins: timedelta = _SOON) -> "Schedule":
+    """A schedule by ``cron``, or every so often, the first time after ``begins``."""
     from prefect.schedules import Cron, Interval
 
     try:
@@ -162,7 +164,7 @@ def _schedule(times: Times, cron: str | None, shift: float = 0.0) -> "Schedule":
         raise ConfigError(f"--timezone {times.timezone}: no such time zone, such as Europe/Berlin") from None
     if cron is None:
         every = timedelta(minutes=times.every)
-        return Interval(every, anchor_date=datetime.now(UTC) + _SOON + shift * every, timezone=zone)
+        return Interval(every, anchor_date=datetime.now(UTC) + begins, timezone=zone)
     try:
         return Cron(cron, timezone=zone)
     except ValueError:
