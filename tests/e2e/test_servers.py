@@ -38,14 +38,14 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 LOOP = [
     *QUICK,
     "loop.rounds=2",
-    "train.epochs=3000",
+    "train.epochs=6000",
     "name=team",
     "label.labeler=files",
     "label.noise=0.0",
     "record.push=true",
 ]
 DEPLOY = Path(__file__).resolve().parents[2] / "infra" / "deploy.py"
-_RUN_S = 150.0
+_RUN_S = 240.0
 #: Given to the servers and the worker, to be found nowhere.
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "plantedkeyid0001",
