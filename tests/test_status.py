@@ -151,3 +151,10 @@ def test_the_terminal_tells_errors_on_known_items_as_a_share_of_how_many(
     show_status(status(workspace))
     told = "annotators: errors on known items: ann 100.0\N{NO-BREAK SPACE}% of 3; 1 items were skipped"
     assert told in capsys.readouterr().out
+
+
+def test_answers_of_a_labelling_server_are_fetched_by_the_next_command(tmp_path: Path) -> None:
+    workspace = asking(tmp_path / "w", labeler="label_studio")
+    state, awaited, command = told(workspace)
+    assert (state, command) == ("waiting", "frugal close")
+    assert "are answered; asked in label studio, whose answers `frugal close` fetches; open since 20" in awaited

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks import registry
 from tasks.clock import told
 from tasks.config import Config
 from tasks.datasets.store import load_task
@@ -24,6 +25,8 @@ class HandOff:
     #: What is missing, or that nothing is.
     missing: str
     closes: bool
+    #: The server in which people answer; None: they do so in files.
+    hub: str | None
 
     @property
     def waits_for(self) -> str:
@@ -31,12 +34,13 @@ class HandOff:
         since = f"; open since {told(self.now.since)}" if self.now.since else ""
         until = f", closes at {told(self.now.deadline)} with what is there" if self.now.deadline else ""
         given = ", ".join(f"{name} {count}" for name, count in self.annotators.items())
-        return f"{self.missing}{f'; answers so far: {given}' if given else ''}{since}{until}"
+        hub = f"; asked in {self.hub}, whose answers `frugal close` fetches" if self.hub else ""
+        return f"{self.missing}{hub}{f'; answers so far: {given}' if given else ''}{since}{until}"
 
     @property
     def next(self) -> str:
         """The command to type."""
-        return "frugal close" if self.closes else "frugal close --answers FILE"
+        return "frugal close" if self.closes or self.hub else "frugal close --answers FILE"
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it; times are ISO 8601, in UTC."""
@@ -47,6 +51,7 @@ class HandOff:
             "round": self.round,
             **counts,
             "answers": self.annotators,
+            "hub": self.hub,
             **{name: None if time is None else time.isoformat() for name, time in times.items()},
             "closes": self.closes,
         }
@@ -65,4 +70,6 @@ def of_round(workspace: Workspace, round_: int, ids: list[str], config: Config) 
         if closes
         else missing(workspace, round_, now)
     )
-    return HandOff(round_, now, dict(Counter(answer.annotator for answer in answers)), words, closes)
+    labeler = config.label.labeler
+    hub = labeler.replace("_", " ") if labeler in registry.HUBS else None
+    return HandOff(round_, now, dict(Counter(answer.annotator for answer in answers)), words, closes, hub)
