@@ -200,10 +200,13 @@ def test_scheduled_run_fires_by_itself_and_waits_for_people(deployed: Deployed) 
     assert loop.next_step(deployed.workspace).name == "label"
 
 
-def test_round_finishes_without_mlflow_and_store_and_is_recorded_later_once(deployed: Deployed) -> None:
+def test_round_whose_mlflow_and_store_stop_in_mid_run_finishes_and_is_recorded_later_once(deployed: Deployed) -> None:
     deployed.answer(0)
+    closing, folder = deployed.start("close"), deployed.workspace.round_dir(0)
+    until(lambda: (folder / "labels.parquet").exists())
     with deployed.team.without("mlflow"), deployed.team.without("s3"):
-        assert deployed.run("close") == "Completed"
+        assert not (folder / "metrics.json").exists()
+        assert deployed.ended(closing.id) == "Completed"
         assert loop.finished_rounds(deployed.workspace) == [0]
     assert recorded("team") == []
     assert pushed(deployed) == 0
