@@ -37,8 +37,9 @@ def page(width: int = 1280, height: int = 900) -> Iterator["Page"]:
     """A page of Chromium's that shows only what this machine serves; skips the test where there is none."""
     if BROWSER is None:
         pytest.skip("needs Chromium or Chrome")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=_PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=list(_FLAGS))
         try:

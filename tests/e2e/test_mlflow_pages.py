@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from playwright.sync_api import expect
 
 from flows.init import init
 from flows.record import tracking
@@ -92,17 +93,17 @@ def test_a_loops_run_says_what_came_of_it_and_leads_to_its_rounds(
     shown.goto(f"{record.uri}/#/experiments/{record.experiment}/runs/{run}")
     shown.get_by_text("After round 003: 200 labels, 97.").wait_for()
     for text in ("stop", "loop.rounds = 4 reached", "Data set digits, model ceal_cnn"):
-        assert shown.get_by_text(text).first.is_visible()
+        expect(shown.get_by_text(text).first).to_be_visible()
     for name in ("accuracy", "labels", "money", "device_hours"):
-        assert shown.get_by_role("link", name=name, exact=True).is_visible()
+        expect(shown.get_by_role("link", name=name, exact=True)).to_be_visible()
     for number, labels in enumerate((50, 100, 150, 200)):
-        assert shown.get_by_role("link", name=f"round {number:03d} · {labels} labels · ").is_visible()
+        expect(shown.get_by_role("link", name=f"round {number:03d} · {labels} labels · ")).to_be_visible()
     keep(shown, "mlflow-run.png", tmp_path)
     shown.get_by_role("link", name="round 003 · 200 labels · ").click()
     shown.get_by_text("Show more").first.click()
     shown.get_by_text("dvc repro -f -s --no-run-cache train@003").wait_for()
     for text in ("money for labels", "10.00 USD", "&& dvc checkout", "data/rounds/003/labeled.parquet"):
-        assert shown.get_by_text(text).first.is_visible()
+        expect(shown.get_by_text(text).first).to_be_visible()
 
 
 def test_two_loops_are_compared_over_the_labels_that_they_bought(record: Record, shown: "Page", tmp_path: Path) -> None:
@@ -110,11 +111,11 @@ def test_two_loops_are_compared_over_the_labels_that_they_bought(record: Record,
     shown.goto(f"{record.uri}/#/experiments/{record.experiment}/runs?compareRunsMode=CHART")
     shown.get_by_text("at a glance", exact=True).wait_for()
     for name in record.loops:
-        assert shown.get_by_role("link", name=name).is_visible()
+        expect(shown.get_by_role("link", name=name)).to_be_visible()
     panels = shown.locator(".js-plotly-plot")
     panels.nth(2).wait_for()
     for number, name in enumerate(("accuracy", "device_hours", "money")):
-        assert shown.get_by_text(f"at a glance/{name}", exact=True).is_visible()
+        expect(shown.get_by_text(f"at a glance/{name}", exact=True)).to_be_visible()
         steps = panels.nth(number).evaluate("plot => plot.data.map(line => Array.from(line.x))")
         # A line and its markers are drawn apart.
         assert {tuple(line) for line in steps} == {(50, 100, 150, 200), (50, 75, 100, 125, 150, 175, 200)}
@@ -127,6 +128,6 @@ def test_the_champion_shows_its_signature_its_data_and_its_bill(record: Record, 
     shown.goto(f"{record.uri}/#/models/digits/versions/{version}")
     shown.get_by_text("The model of round 003, what it was trained on and what it cost.").wait_for()
     for text in ("champion", "money", "10.00 USD", "data.labeled", "Inputs (1)", "Outputs (12)"):
-        assert shown.get_by_text(text).first.is_visible()
+        expect(shown.get_by_text(text).first).to_be_visible()
     shown.goto(f"{record.uri}/#/models/digits")
     shown.get_by_text("champion").first.wait_for()
