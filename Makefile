@@ -10,8 +10,8 @@ run: $(READY)  ## the whole loop on scikit-learn's digits, in workspace/
 	$(BIN)/frugal init workspace
 	cd workspace && ../$(BIN)/frugal run conf/digits.yaml
 
-test: $(READY)  ## every test, in two processes
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+test: $(READY)  ## every test, in three processes: those of the servers wait for most of their time
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .
