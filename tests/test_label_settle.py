@@ -161,3 +161,8 @@ def test_what_is_for_people_is_refused_for_the_oracle(key: str) -> None:
 def test_a_share_of_agreement_needs_the_rule() -> None:
     with pytest.raises(ValidationError, match="set rule to it"):
         people(agreement=0.5)
+
+
+def test_a_deadline_that_has_no_date_is_refused() -> None:
+    with pytest.raises(ValidationError, match="876600"):
+        people(deadline=1e9)
