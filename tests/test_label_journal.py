@@ -296,3 +296,16 @@ def test_nobody_is_asked_again_what_was_skipped_before_the_loop_began_anew(open_
     assert len(column(open_round.round_dir(1) / "labeled.parquet", "id")) == 57
     assert column(open_round.round_dir(1) / "unlabeled.parquet", "id") == []
     assert status(open_round)["suspended"] == 3
+
+
+def test_a_later_round_in_which_nobody_can_label_anything_closes(open_round: Workspace) -> None:
+    journal.take_in(open_round, 0, [said(id_, 1) for id_ in selected(open_round)])
+    run(open_round, 0, Usage())
+    score_round(open_round, 0)
+    write_plan(open_round, 1)
+    select(open_round, 1, Usage())
+    journal.take_in(open_round, 1, [said(id_, None) for id_ in selected(open_round, 1)])
+    usage = Usage()
+    run(open_round, 1, usage)
+    assert (usage.labels, usage.label_price, status(open_round)["suspended"]) == (0, 0.0, 6)
+    assert len(column(open_round.round_dir(1) / "labeled.parquet", "id")) == 9

@@ -35,7 +35,8 @@ def stand(
     selected = files.read_table(workspace.round_dir(round_) / "selected.parquet", ["id"])["id"].to_pylist()
     known = len(selected) - len(ids) - len(skipped(workspace, round_).intersection(selected))
     settled = settle(ids, answers, task, config.label)
-    return progress(settled, since(workspace, round_), known, config.label), answers
+    before = files.count_rows(workspace.previous_dir(round_) / "labeled.parquet")
+    return progress(settled, since(workspace, round_), known, config.label, before), answers
 
 
 def since(workspace: Workspace, round_: int) -> datetime | None:

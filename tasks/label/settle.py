@@ -98,6 +98,8 @@ class Progress:
     quorum: int
     #: Selected items whose labels are known already.
     known: int
+    #: Items that were labelled before the round.
+    before: int = 0
 
     @property
     def settled(self) -> int:
@@ -105,12 +107,21 @@ class Progress:
         return self.labelled + self.skipped
 
     def closes(self, now: datetime) -> bool:
-        """Whether the round may close: enough is settled, or its time is over, and there is a label to learn from."""
+        """Whether the round may close: enough is settled, or its time is over, and there is a label to learn from.
+
+        Where nobody can label any of the tasks, those of earlier rounds will do.
+        """
         late = self.deadline is not None and now >= self.deadline
-        return (self.settled >= self.quorum or late) and self.labelled + self.known > 0
+        return ((self.settled >= self.quorum or late) and self.labelled + self.known > 0) or self._in_vain
+
+    @property
+    def _in_vain(self) -> bool:
+        return self.skipped == self.asked and self.before > 0
 
 
-def progress(items: Sequence[Settled], since: datetime | None, known: int, config: LabelConfig) -> Progress:
+def progress(
+    items: Sequence[Settled], since: datetime | None, known: int, config: LabelConfig, before: int = 0
+) -> Progress:
     """How far a round has come that asks for ``items`` and was opened at ``since``."""
     states = Counter(item.state for item in items)
     deadline = None if since is None or config.deadline is None else since + timedelta(hours=config.deadline)
@@ -125,4 +136,5 @@ def progress(items: Sequence[Settled], since: datetime | None, known: int, confi
         deadline=deadline,
         quorum=max(quorum, 1),
         known=known,
+        before=before,
     )
