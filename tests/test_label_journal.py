@@ -199,13 +199,14 @@ def test_status_says_what_is_awaited_from_whom_and_since_when(tmp_path: Path) ->
     told = status(workspace)
     assert told["state"] == "waiting"
     assert told["waits_for"].startswith(
-        "9 labels: 0 of 9 tasks of data/rounds/000/tasks.jsonl are answered, and annotators disagree on 1; "
-        "answers so far: ann 2, bob 1; open since 20"
+        "9 labels: 0 of 9 tasks of data/rounds/000/tasks.jsonl are answered, and annotators disagree on 1 "
+        f"({ids[0]}), which need another answer; answers so far: ann 2, bob 1; open since 20"
     )
     assert "closes at 20" in told["waits_for"]
     assert told["next"] == "frugal close --answers FILE"
     people = told["hand_off"]
     assert (people["asked"], people["labelled"], people["disputed"], people["closes"]) == (9, 0, 1, False)
+    assert people["disputes"] == [ids[0]]
     journal.take_in(workspace, 0, [said(id_, 1, name) for id_ in ids for name in ("ann", "bob")])
     told = status(workspace)
     assert told["waits_for"].startswith("`frugal close`: 9 of 9 tasks are answered")
@@ -309,3 +310,18 @@ def test_a_later_round_in_which_nobody_can_label_anything_closes(open_round: Wor
     run(open_round, 1, usage)
     assert (usage.labels, usage.label_price, status(open_round)["suspended"]) == (0, 0.0, 6)
     assert len(column(open_round.round_dir(1) / "labeled.parquet", "id")) == 9
+
+
+@pytest.mark.parametrize("damaged", [None, '{"id": 3\n', "[]\n"])
+def test_tasks_of_an_earlier_round_that_are_gone_or_damaged_are_told_of(tmp_path: Path, damaged: str | None) -> None:
+    workspace = asking(tmp_path / "w", select={"checks": 0.5})
+    journal.take_in(workspace, 0, [said(id_, 1) for id_ in selected(workspace)])
+    run(workspace, 0, Usage())
+    score_round(workspace, 0)
+    write_plan(workspace, 1)
+    path = workspace.round_dir(0) / "tasks.jsonl"
+    path.unlink()
+    if damaged is not None:
+        path.write_text(damaged, encoding="utf-8")
+    with pytest.raises(DataError, match=r"000/tasks\.jsonl: (missing|damaged); restore it with `dvc checkout`"):
+        select(workspace, 1, Usage())

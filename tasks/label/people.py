@@ -13,6 +13,9 @@ from tasks.label.settle import Progress, progress, settle
 from tasks.rounds import Workspace
 from tasks.task_type import TaskType
 
+#: Tasks that are told one by one.
+_TOLD = 3
+
 
 def answer(workspace: Workspace, round_: int, ids: list[str], task: TaskType, config: Config) -> list[Answer]:
     """All answers to the tasks of a round that may close.
@@ -54,6 +57,8 @@ def missing(workspace: Workspace, round_: int, now: Progress) -> str:
     if now.settled >= now.quorum:
         return f"a label: {now.skipped} of {now.asked} tasks of {folder}/tasks.jsonl were skipped; label at least one"
     told = f"{now.quorum - now.settled} more labels" if now.settled else f"{now.quorum} labels"
-    disputed = f", and annotators disagree on {now.disputed}" if now.disputed else ""
+    more = ", …" if now.disputed > _TOLD else ""
+    named = f"{', '.join(now.disputes[:_TOLD])}{more}"
+    disputed = f", and annotators disagree on {now.disputed} ({named}), which need another answer" if named else ""
     done = f"{now.settled} of {now.asked} tasks of {folder}/tasks.jsonl are answered{disputed}"
     return f"{told}: {done}"

@@ -90,7 +90,8 @@ class Progress:
     asked: int
     labelled: int
     skipped: int
-    disputed: int
+    #: The ids on which annotators disagree.
+    disputes: tuple[str, ...]
     #: When the round was opened; None: its bill does not say.
     since: datetime | None
     deadline: datetime | None
@@ -100,6 +101,11 @@ class Progress:
     known: int
     #: Items that were labelled before the round.
     before: int = 0
+
+    @property
+    def disputed(self) -> int:
+        """Tasks that need one more answer, or another one."""
+        return len(self.disputes)
 
     @property
     def settled(self) -> int:
@@ -131,7 +137,7 @@ def progress(
         asked=len(items),
         labelled=states["labelled"],
         skipped=states["skipped"],
-        disputed=states["disputed"],
+        disputes=tuple(item.id for item in items if item.state == "disputed"),
         since=since,
         deadline=deadline,
         quorum=max(quorum, 1),
