@@ -97,7 +97,7 @@ def test_a_file_in_the_rounds_folder_counts_without_being_taken_in(open_round: W
 
 def test_a_damaged_journal_is_named_with_its_remedy(open_round: Workspace) -> None:
     path = open_round.round_dir(0) / "answers.json"
-    for content in ('{"sources": [], "answers": [{"id": "x"}]}', '{"sources": [], "answers": 3}'):
+    for content in ('{"sources": [], "answers": [{"id": "x"}]}', '{"sources": [], "answers": 3}', '{"sources"', "[]"):
         path.write_text(content)
         with pytest.raises(DataError, match=r"answers\.json: damaged .*`frugal answers add`"):
             journal.load(open_round, 0)

@@ -8,6 +8,7 @@ A file of answers that somebody has put into the folder, labels.csv or labels.js
 before other answers are taken in, it is itself, so that these are later.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -135,8 +136,9 @@ def _read(workspace: Workspace, round_: int) -> Journal:
     path = _file(workspace, round_)
     if not path.exists():
         return Journal()
-    stored, task = files.read_object(path, "sources", "answers"), load_task(workspace)
+    task = load_task(workspace)
     try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
         return Journal(tuple(_parsed(one, task) for one in stored["answers"]), tuple(stored["sources"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
