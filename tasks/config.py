@@ -10,7 +10,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from tasks import registry
-from tasks.config_base import Amount, Count, Model, Numbers, Part, Positive, Price, Ratio, Share, one_of
+from tasks.config_base import LONGEST, Count, Model, Numbers, Part, Positive, Price, Ratio, Share, one_of
 from tasks.config_faults import describe
 from tasks.config_policy import METRICS, PolicyConfig, RatesConfig, of_numbers
 from tasks.config_train import ProxyConfig, TrainConfig, filled_in
@@ -119,7 +119,7 @@ class LabelConfig(Model):
     #: Share of the tasks that have to be labelled or skipped before the round closes; the rest goes back to the pool.
     quorum: Ratio = 1.0
     #: Hours after the opening of a round at which it closes with what is there.
-    deadline: Amount | None = None
+    deadline: Annotated[float, Field(gt=0, le=LONGEST)] | None = None
     label_studio: LabelStudioConfig = LabelStudioConfig()
 
     @property

@@ -35,6 +35,8 @@ LARGEST = 1e9
 Price = Annotated[float, Field(ge=0, le=LARGEST)]
 #: The same above 0.
 Amount = Annotated[float, Field(gt=0, le=LARGEST)]
+#: Hours, a hundred years: no more, so that such a time from now has a date.
+LONGEST = 876_600.0
 Positive = Annotated[float, Field(gt=0)]
 #: YAML and JSON have lists where the frozen models have tuples.
 Numbers = Annotated[tuple[float, ...], Field(strict=False, min_length=1)]

@@ -118,6 +118,23 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
     return value
 
 
+def read_objects(path: Path, *keys: str) -> list[dict[str, Any]]:
+    """Parse a JSON-lines file, each of whose lines holds an object with at least ``keys``.
+
+    Raises:
+        DataError: it is missing, or holds something else.
+    """
+    try:
+        found = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing; restore it with `dvc checkout`") from None
+    except ValueError:
+        found = [None]  # as good as no object
+    if not all(isinstance(one, dict) and all(key in one for key in keys) for one in found):
+        raise DataError(f"{path}: damaged; restore it with `dvc checkout`")
+    return found
+
+
 def write_table(path: Path, table: pa.Table) -> None:
     """Write an Arrow table atomically as Parquet; equal tables give equal bytes."""
 

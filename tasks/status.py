@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks import files, loop
 from tasks.config import Config
-from tasks.drawer import unpaid
+from tasks.drawer import skipped, unpaid
 from tasks.errors import AnswerError
 from tasks.history import history, wasted
 from tasks.label import hand_off, quality
@@ -94,7 +94,8 @@ def _interrupted(config: Config, step: loop.Step) -> tuple[str, str | None, str,
 
 def labelled(workspace: Workspace) -> list[int]:
     """The rounds whose labels were bought."""
-    return [number for number in rounds(workspace) if (workspace.round_dir(number) / "labels.parquet").exists()]
+    # The last of the files that LABEL writes, as it may have been cut off before.
+    return [number for number in rounds(workspace) if (workspace.round_dir(number) / "unlabeled.parquet").exists()]
 
 
 def suspended(workspace: Workspace) -> int:
@@ -104,4 +105,7 @@ def suspended(workspace: Workspace) -> int:
         return 0
     folder = workspace.round_dir(bought[-1])
     pool = files.count_rows(workspace.pool / "start" / "unlabeled.parquet")
-    return pool - files.count_rows(folder / "labeled.parquet") - files.count_rows(folder / "unlabeled.parquet")
+    left = files.read_table(folder / "unlabeled.parquet", ["id"])["id"].to_pylist()
+    # Of an attempt before, what has not been selected again is still in the pool.
+    before = skipped(workspace, bought[-1]).intersection(left)
+    return pool - files.count_rows(folder / "labeled.parquet") - len(left) + len(before)

@@ -25,6 +25,12 @@ MALFORMED: list[tuple[str, str, str | bytes, list[str]]] = [
     ("id in capitals", ".csv", "ID,label\nA,bee\n", ["first line must name the column 'id' once"]),
     ("two columns id", ".csv", "id,id,label\nA,A,bee\n", ["first line must name the column 'id' once"]),
     ("two columns label", ".csv", "id,label,label\nA,bee,bee\n", ["first line must name the column 'label' once"]),
+    (
+        "two columns annotator",
+        ".csv",
+        "id,label,annotator,annotator\nA,bee,ann,bob\n",
+        ["first line must name the column 'annotator' once"],
+    ),
     ("semicolons", ".csv", "id;label\nA;bee\n", ["first line must name the column 'id' once"]),
     ("tabs", ".csv", "id\tlabel\nA\tbee\n", ["first line must name the column 'id' once"]),
     ("no header", ".csv", "A,bee\nB,cat\n", ["first line must name the column 'id' once"]),
@@ -55,6 +61,7 @@ MALFORMED: list[tuple[str, str, str | bytes, list[str]]] = [
     ("a field beyond all bounds", ".csv", "id,label\nA," + "b" * 200_000 + "\n", ["row 1, line 2: not valid CSV"]),
     ("time that passes backwards", ".csv", "id,label,seconds\nA,bee,-1\n", ["row 1: seconds '-1' is not a number"]),
     ("seconds that are no number", ".csv", "id,label,seconds\nA,bee,fast\n", ["row 1: seconds 'fast'"]),
+    ("seconds as in Python", ".csv", "id,label,seconds\nA,bee,1_0\n", ["row 1: seconds '1_0'"]),
     ("seconds NaN", ".csv", "id,label,seconds\nA,bee,nan\n", ["row 1: seconds 'nan'"]),
     ("seconds without end", ".csv", "id,label,seconds\nA,bee,inf\n", ["row 1: seconds 'inf'"]),
     (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tasks import files, loop
 from tasks.cost.ledger import Usage
 from tasks.errors import AnswerError, DataError, WaitingForLabels
-from tasks.label import journal
+from tasks.label import answers, journal
 from tasks.label.labels import Answer
 from tasks.label.run import run, waiting
 from tasks.rounds import Workspace
@@ -97,7 +97,7 @@ def test_a_file_in_the_rounds_folder_counts_without_being_taken_in(open_round: W
 
 def test_a_damaged_journal_is_named_with_its_remedy(open_round: Workspace) -> None:
     path = open_round.round_dir(0) / "answers.json"
-    for content in ('{"sources": [], "answers": [{"id": "x"}]}', '{"sources": [], "answers": 3}'):
+    for content in ('{"sources": [], "answers": [{"id": "x"}]}', '{"sources": [], "answers": 3}', '{"sources"', "[]"):
         path.write_text(content)
         with pytest.raises(DataError, match=r"answers\.json: damaged .*`frugal answers add`"):
             journal.load(open_round, 0)
@@ -199,13 +199,14 @@ def test_status_says_what_is_awaited_from_whom_and_since_when(tmp_path: Path) ->
     told = status(workspace)
     assert told["state"] == "waiting"
     assert told["waits_for"].startswith(
-        "9 labels: 0 of 9 tasks of data/rounds/000/tasks.jsonl are answered, and annotators disagree on 1; "
-        "answers so far: ann 2, bob 1; open since 20"
+        "9 labels: 0 of 9 tasks of data/rounds/000/tasks.jsonl are answered, and annotators disagree on 1 "
+        f"({ids[0]}), which need another answer; answers so far: ann 2, bob 1; open since 20"
     )
     assert "closes at 20" in told["waits_for"]
     assert told["next"] == "frugal close --answers FILE"
     people = told["hand_off"]
     assert (people["asked"], people["labelled"], people["disputed"], people["closes"]) == (9, 0, 1, False)
+    assert people["disputes"] == [ids[0]]
     journal.take_in(workspace, 0, [said(id_, 1, name) for id_ in ids for name in ("ann", "bob")])
     told = status(workspace)
     assert told["waits_for"].startswith("`frugal close`: 9 of 9 tasks are answered")
@@ -225,3 +226,102 @@ def test_a_round_past_its_deadline_closes_with_what_is_there(tmp_path: Path) -> 
     run(workspace, 0, Usage())
     assert len(column(workspace.round_dir(0) / "labels.parquet", "id")) == 1
     assert loop.next_step(workspace) is not None
+
+
+def test_once_the_time_is_over_a_single_label_is_waited_for(tmp_path: Path) -> None:
+    workspace = asking(tmp_path / "w", deadline=1e-9)
+    assert (waiting(workspace, 0) or "").endswith(
+        "waits for a label: the time is over, and none of 9 tasks of data/rounds/000/tasks.jsonl has one"
+    )
+
+
+def test_what_is_added_is_later_than_a_file_that_lies_in_the_folder(open_round: Workspace, tmp_path: Path) -> None:
+    ids = selected(open_round)
+    write_csv(open_round.round_dir(0) / "labels.csv", [f"{id_},bee,,,," for id_ in ids])
+    added = write_csv(tmp_path / "a.csv", [f"{ids[0]},cat,,,,"])
+    assert journal.take_in_file(open_round, 0, added) == journal.Taken(revised=1)
+    assert [answer.label for answer in journal.load(open_round, 0).answers] == [2] + [1] * 8
+    run(open_round, 0, Usage())
+    assert column(open_round.round_dir(0) / "labels.parquet", "label") == [2] + [1] * 8
+
+
+def test_adding_the_file_that_lies_in_the_folder_keeps_it(open_round: Workspace) -> None:
+    path = write_csv(open_round.round_dir(0) / "labels.csv", [f"{id_},bee,,,," for id_ in selected(open_round)])
+    journal.take_in_file(open_round, 0, path)
+    path.unlink()
+    assert len(journal.load(open_round, 0).answers) == 9
+
+
+def test_what_is_written_to_a_file_while_it_is_read_is_new_the_next_time(
+    open_round: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = selected(open_round)
+    path = write_csv(tmp_path / "a.csv", [f"{ids[0]},bee,,,,"])
+    read = answers.read
+
+    def written_to(path: Path, tasks: answers.Tasks) -> list[Answer]:
+        found = read(path, tasks)
+        write_csv(path, [f"{id_},bee,,,," for id_ in ids])
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(answers, "read", written_to)
+        assert journal.take_in_file(open_round, 0, path).new == 1
+    assert journal.take_in_file(open_round, 0, path) == journal.Taken(new=8, same=1)
+
+
+def test_status_tells_of_a_round_whose_labels_were_cut_off_between_two_files(open_round: Workspace) -> None:
+    journal.take_in(open_round, 0, [said(id_, 1) for id_ in selected(open_round)])
+    run(open_round, 0, Usage())
+    for name in ("labeled", "unlabeled"):
+        (open_round.round_dir(0) / f"{name}.parquet").unlink()
+    assert (status(open_round)["next"], status(open_round)["suspended"]) == ("frugal close", 0)
+
+
+def test_nobody_is_asked_again_what_was_skipped_before_the_loop_began_anew(open_round: Workspace) -> None:
+    ids = selected(open_round)
+    journal.take_in(open_round, 0, [said(id_, None if id_ in ids[:3] else 1) for id_ in ids])
+    run(open_round, 0, Usage())
+    made = {"action": "restart", "reason": "test", "policy": "test", "numbers": {}}
+    files.write_json(open_round.round_dir(0) / "decision.json", made)
+    write_plan(open_round, 1, query_size=60, strategy="random")
+    select(open_round, 1, Usage())
+    asked = [task["id"] for task in tasks(open_round, 1)]
+    assert len(asked) == 51
+    assert not set(asked) & set(ids)
+    assert status(open_round)["suspended"] == 3
+    journal.take_in(open_round, 1, [said(id_, 1) for id_ in asked])
+    usage = Usage()
+    run(open_round, 1, usage)
+    assert usage.labels == 51
+    assert len(column(open_round.round_dir(1) / "labeled.parquet", "id")) == 57
+    assert column(open_round.round_dir(1) / "unlabeled.parquet", "id") == []
+    assert status(open_round)["suspended"] == 3
+
+
+def test_a_later_round_in_which_nobody_can_label_anything_closes(open_round: Workspace) -> None:
+    journal.take_in(open_round, 0, [said(id_, 1) for id_ in selected(open_round)])
+    run(open_round, 0, Usage())
+    score_round(open_round, 0)
+    write_plan(open_round, 1)
+    select(open_round, 1, Usage())
+    journal.take_in(open_round, 1, [said(id_, None) for id_ in selected(open_round, 1)])
+    usage = Usage()
+    run(open_round, 1, usage)
+    assert (usage.labels, usage.label_price, status(open_round)["suspended"]) == (0, 0.0, 6)
+    assert len(column(open_round.round_dir(1) / "labeled.parquet", "id")) == 9
+
+
+@pytest.mark.parametrize("damaged", [None, '{"id": 3\n', "[]\n"])
+def test_tasks_of_an_earlier_round_that_are_gone_or_damaged_are_told_of(tmp_path: Path, damaged: str | None) -> None:
+    workspace = asking(tmp_path / "w", select={"checks": 0.5})
+    journal.take_in(workspace, 0, [said(id_, 1) for id_ in selected(workspace)])
+    run(workspace, 0, Usage())
+    score_round(workspace, 0)
+    write_plan(workspace, 1)
+    path = workspace.round_dir(0) / "tasks.jsonl"
+    path.unlink()
+    if damaged is not None:
+        path.write_text(damaged, encoding="utf-8")
+    with pytest.raises(DataError, match=r"000/tasks\.jsonl: (missing|damaged); restore it with `dvc checkout`"):
+        select(workspace, 1, Usage())

@@ -114,13 +114,12 @@ def test_a_label_is_what_more_gave_than_anything_else(
         assert tied or (rule == "agreement" and best < share * len(labels))
 
 
-def stand(states: str, known: int = 0, **values: Any) -> Any:
+def stand(states: str, known: int = 0, before: int = 0, **values: Any) -> Any:
     """The progress of items that are labelled (l), skipped (s) or open (o)."""
     answers = [Answer(str(n), 1 if s == "l" else None, "ann", None, None) for n, s in enumerate(states) if s != "o"]
     config = people(**values)
-    return progress(
-        settle([str(n) for n in range(len(states))], answers, CLASSIFICATION, config), OPENED, known, config
-    )
+    settled = settle([str(n) for n in range(len(states))], answers, CLASSIFICATION, config)
+    return progress(settled, OPENED, known, config, before)
 
 
 @pytest.mark.parametrize(
@@ -161,3 +160,15 @@ def test_what_is_for_people_is_refused_for_the_oracle(key: str) -> None:
 def test_a_share_of_agreement_needs_the_rule() -> None:
     with pytest.raises(ValidationError, match="set rule to it"):
         people(agreement=0.5)
+
+
+def test_a_deadline_that_has_no_date_is_refused() -> None:
+    with pytest.raises(ValidationError, match="876600"):
+        people(deadline=1e9)
+
+
+@pytest.mark.parametrize(("states", "before", "closes"), [("sss", 4, True), ("sss", 0, False), ("sso", 4, False)])
+def test_a_round_whose_every_task_is_skipped_closes_if_there_were_labels_before(
+    states: str, before: int, closes: bool
+) -> None:
+    assert stand(states, before=before).closes(OPENED) is closes

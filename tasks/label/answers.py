@@ -19,7 +19,7 @@ from tasks.task_type import TaskType
 NAMES = ("labels.csv", "labels.jsonl")
 #: Stands for whoever did not give a name.
 UNKNOWN = "unknown"
-_REQUIRED = ("id", "label")
+_REQUIRED, _OPTIONAL = ("id", "label"), ("annotator", "labeled_at", "seconds", "status")
 _LONGEST_NAME = 200
 
 
@@ -106,8 +106,8 @@ def _label(text: str, task: TaskType) -> int | float:
 def _annotator(text: str) -> str:
     if len(text) > _LONGEST_NAME:
         raise RowError(f"annotator of {len(text)} characters; a name has at most {_LONGEST_NAME}")
-    if any(unicodedata.category(character) == "Cc" for character in text):
-        raise RowError(f"annotator {text!r} holds a control character")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise RowError(f"annotator {text!r} holds a control character, or half of one")
     return text or UNKNOWN
 
 
@@ -124,7 +124,8 @@ def _seconds(text: str) -> float | None:
     if not text:
         return None
     try:
-        seconds = float(text)
+        # Python reads 1_000 as a number, and people do not mean it.
+        seconds = -1.0 if "_" in text else float(text)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= LARGEST:
@@ -150,8 +151,8 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, str] | Row
     row = 0
     try:
         header = [name.strip() for name in next(reader, [])]
-        for column in _REQUIRED:
-            if header.count(column) != 1:
+        for column in (*_REQUIRED, *_OPTIONAL):
+            if header.count(column) > 1 or (column in _REQUIRED and column not in header):
                 raise AnswerError(f"{path}: its first line must name the column {column!r} once")
         for row, values in enumerate(reader, start=1):
             yield f"row {row}", _csv_fields(header, values)
@@ -204,9 +205,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _text(name: str, value: Any) -> str:
-    if name in _FIELDS and isinstance(value, (dict, list, bool)):
+    if name in (*_REQUIRED, *_OPTIONAL) and isinstance(value, (dict, list, bool)):
         raise RowError(f"{name} must be a text or a number, not {json.dumps(value)[:40]}")
     return "" if value is None else str(value).strip()
-
-
-_FIELDS = frozenset({"id", "label", "annotator", "labeled_at", "seconds", "status"})

@@ -1,11 +1,10 @@
 """What a round asks of people: the items whose labels are bought, and known ones that are asked again as a check."""
 
-import json
 from functools import cache
 
+from tasks import files
 from tasks.datasets.store import load_task
 from tasks.drawer import unpaid
-from tasks.errors import DataError
 from tasks.label.answers import Tasks
 from tasks.rounds import Workspace
 
@@ -27,10 +26,4 @@ def checks(workspace: Workspace, round_: int) -> list[str]:
 
 
 def _ids(workspace: Workspace, round_: int) -> list[str]:
-    path = workspace.round_dir(round_) / "tasks.jsonl"
-    if not path.exists():
-        raise DataError(f"{path}: missing; restore it with `dvc checkout`")
-    try:
-        return [json.loads(line)["id"] for line in path.read_text(encoding="utf-8").split("\n") if line]
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path}: damaged; restore it with `dvc checkout`") from None
+    return [line["id"] for line in files.read_objects(workspace.round_dir(round_) / "tasks.jsonl", "id")]

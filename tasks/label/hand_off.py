@@ -50,6 +50,7 @@ class HandOff:
         return {
             "round": self.round,
             **counts,
+            "disputes": list(now.disputes),
             "answers": self.annotators,
             "hub": self.hub,
             **{name: None if time is None else time.isoformat() for name, time in times.items()},

@@ -4,9 +4,11 @@ It lies in the round's folder, and nobody but its own machine keeps it: LABEL co
 versioned. There is one answer per item and annotator; of two, the later one counts. A file that was taken in once
 changes nothing the second time, whatever came in between.
 
-A file of answers that somebody has put into the folder, labels.csv or labels.jsonl, counts as if it was taken in last.
+A file of answers that somebody has put into the folder, labels.csv or labels.jsonl, counts as if it was taken in last;
+before other answers are taken in, it is itself, so that these are later.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -52,19 +54,21 @@ def load(workspace: Workspace, round_: int) -> Journal:
         DataError: answers.json is damaged.
     """
     kept = _read(workspace, round_)
-    if (path := _dropped(workspace, round_)) is None or files.digest(path) in kept.sources:
+    if (path := _dropped(workspace, round_)) is None or (source := files.digest(path)) in kept.sources:
         return kept
-    return _merged(kept, answer_files.read(path, asked(workspace, round_)))[0]
+    journal = _merged(kept, answer_files.read(path, asked(workspace, round_)))[0]
+    return replace(journal, sources=(*journal.sources, source))
 
 
 def take_in_file(workspace: Workspace, round_: int, path: Path) -> Taken:
     """Check a file of answers and keep them; the same file again changes nothing.
 
     Raises:
-        AnswerError: it does not fit the tasks; nothing was written.
+        AnswerError: it, or one that lies in the round's folder, does not fit the tasks; nothing was written.
     """
-    given = answer_files.read(path, asked(workspace, round_))
-    return take_in(workspace, round_, given, files.digest(path))
+    # Before it is read: what somebody adds to it meanwhile is then new the next time.
+    source = files.digest(path) if path.is_file() else None
+    return take_in(workspace, round_, answer_files.read(path, asked(workspace, round_)), source)
 
 
 def take_in(workspace: Workspace, round_: int, given: Sequence[Answer], source: str | None = None) -> Taken:
@@ -73,12 +77,15 @@ def take_in(workspace: Workspace, round_: int, given: Sequence[Answer], source: 
     Args:
         given: answers to tasks of the round; they have been checked.
         source: SHA-256 of the file that holds them all; None: they came one by one.
+
+    Raises:
+        AnswerError: a file of answers in the round's folder does not fit the tasks; nothing was written.
     """
-    kept = _read(workspace, round_)
+    kept, before = _read(workspace, round_), load(workspace, round_)
     if source in kept.sources:
         return Taken(same=len(given))
-    journal, taken = _merged(kept, given)
-    if source is not None:
+    journal, taken = _merged(before, given)
+    if source is not None and source not in journal.sources:
         journal = replace(journal, sources=(*journal.sources, source))
     if journal != kept:
         _write(workspace, round_, journal)
@@ -129,8 +136,9 @@ def _read(workspace: Workspace, round_: int) -> Journal:
     path = _file(workspace, round_)
     if not path.exists():
         return Journal()
-    stored, task = files.read_object(path, "sources", "answers"), load_task(workspace)
+    task = load_task(workspace)
     try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
         return Journal(tuple(_parsed(one, task) for one in stored["answers"]), tuple(stored["sources"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(

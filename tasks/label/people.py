@@ -5,12 +5,16 @@ from datetime import UTC, datetime
 from tasks import files
 from tasks.config import Config
 from tasks.cost import ledger
+from tasks.drawer import skipped
 from tasks.errors import WaitingForLabels
 from tasks.label import journal
 from tasks.label.labels import Answer
 from tasks.label.settle import Progress, progress, settle
 from tasks.rounds import Workspace
 from tasks.task_type import TaskType
+
+#: Tasks that are told one by one.
+_TOLD = 3
 
 
 def answer(workspace: Workspace, round_: int, ids: list[str], task: TaskType, config: Config) -> list[Answer]:
@@ -31,9 +35,11 @@ def stand(
 ) -> tuple[Progress, tuple[Answer, ...]]:
     """How far the answers to ``ids``, whose labels an open round has to buy, have come; and the answers."""
     answers = journal.load(workspace, round_).answers
-    known = files.count_rows(workspace.round_dir(round_) / "selected.parquet") - len(ids)
+    selected = files.read_table(workspace.round_dir(round_) / "selected.parquet", ["id"])["id"].to_pylist()
+    known = len(selected) - len(ids) - len(skipped(workspace, round_).intersection(selected))
     settled = settle(ids, answers, task, config.label)
-    return progress(settled, since(workspace, round_), known, config.label), answers
+    before = files.count_rows(workspace.previous_dir(round_) / "labeled.parquet")
+    return progress(settled, since(workspace, round_), known, config.label, before), answers
 
 
 def since(workspace: Workspace, round_: int) -> datetime | None:
@@ -46,9 +52,13 @@ def since(workspace: Workspace, round_: int) -> datetime | None:
 def missing(workspace: Workspace, round_: int, now: Progress) -> str:
     """What is still waited for, in words."""
     folder = workspace.relative(workspace.round_dir(round_))
+    if now.deadline is not None and now.deadline <= datetime.now(UTC):
+        return f"a label: the time is over, and none of {now.asked} tasks of {folder}/tasks.jsonl has one"
     if now.settled >= now.quorum:
         return f"a label: {now.skipped} of {now.asked} tasks of {folder}/tasks.jsonl were skipped; label at least one"
     told = f"{now.quorum - now.settled} more labels" if now.settled else f"{now.quorum} labels"
-    disputed = f", and annotators disagree on {now.disputed}" if now.disputed else ""
+    more = ", …" if now.disputed > _TOLD else ""
+    named = f"{', '.join(now.disputes[:_TOLD])}{more}"
+    disputed = f", and annotators disagree on {now.disputed} ({named}), which need another answer" if named else ""
     done = f"{now.settled} of {now.asked} tasks of {folder}/tasks.jsonl are answered{disputed}"
     return f"{told}: {done}"

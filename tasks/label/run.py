@@ -11,7 +11,7 @@ from tasks.config import PricesConfig
 from tasks.cost.ledger import Usage
 from tasks.datasets import tables
 from tasks.datasets.store import load_task
-from tasks.drawer import drawer, unpaid
+from tasks.drawer import drawer, skipped, unpaid
 from tasks.errors import WaitingForLabels
 from tasks.label.journal import moment
 from tasks.label.labels import Answer
@@ -25,7 +25,7 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
 
     Every answer is paid for, also one that did not become a label; for a skipped item only the annotator's time. A
     label that was bought before the loop began anew comes from the drawer, and costs and counts nothing. What people
-    skipped leaves the unlabelled pool, what they left unanswered or disagreed on stays in it.
+    skipped, then or now, leaves the unlabelled pool, what they left unanswered or disagreed on stays in it.
 
     Raises:
         WaitingForLabels: people have not answered enough of the tasks.
@@ -34,14 +34,15 @@ def run(workspace: Workspace, round_: int, usage: Usage) -> None:
     config, task, folder = load_config(workspace), load_task(workspace), workspace.round_dir(round_)
     answers = ask(workspace, round_)
     wanted = unpaid(workspace, round_)
+    selected = files.read_table(folder / "selected.parquet", ["id"])["id"].combine_chunks()
+    before = skipped(workspace, round_) & set(selected.to_pylist())
     settled = settle(wanted, answers, task, config.label)
     bought = _bought(settled, config.prices, task)
-    selected = files.read_table(folder / "selected.parquet", ["id"])["id"].combine_chunks()
     labels = _in_order(pa.concat_tables([_kept(workspace, round_, selected), bought]), selected)
     given = _answers(answers, set(wanted), config.prices, task)
     files.write_table(folder / "answers.parquet", given)
     files.write_table(folder / "labels.parquet", labels)
-    _write_pools(workspace, round_, labels, [item.id for item in settled if item.state == "skipped"])
+    _write_pools(workspace, round_, labels, {*(item.id for item in settled if item.state == "skipped"), *before})
     usage.labels = len(bought)
     fee = config.prices.batch_fee if len(given) else 0.0
     usage.label_price = round(math.fsum(given["price"].to_pylist()) + fee, 6)
@@ -119,7 +120,7 @@ def _in_order(labels: pa.Table, selected: pa.Array) -> pa.Table:
     return labels.take(rows).combine_chunks()
 
 
-def _write_pools(workspace: Workspace, round_: int, labels: pa.Table, skipped: Sequence[str]) -> None:
+def _write_pools(workspace: Workspace, round_: int, labels: pa.Table, suspended: set[str]) -> None:
     folder, previous = workspace.round_dir(round_), workspace.previous_dir(round_)
     labeled = files.read_table(previous / "labeled.parquet")
     new = pa.table(
@@ -133,7 +134,7 @@ def _write_pools(workspace: Workspace, round_: int, labels: pa.Table, skipped: S
         folder / "labeled.parquet", pa.concat_tables([labeled, new.cast(labeled.schema)]).combine_chunks()
     )
     unlabeled = files.read_table(previous / "unlabeled.parquet")
-    gone = pa.array([*new["id"].to_pylist(), *skipped], pa.string())
+    gone = pa.array([*new["id"].to_pylist(), *suspended], pa.string())
     left = unlabeled.filter(pc.invert(pc.is_in(unlabeled["id"], value_set=gone)))
     files.write_table(folder / "unlabeled.parquet", left.combine_chunks())
 

@@ -90,7 +90,8 @@ class Progress:
     asked: int
     labelled: int
     skipped: int
-    disputed: int
+    #: The ids on which annotators disagree.
+    disputes: tuple[str, ...]
     #: When the round was opened; None: its bill does not say.
     since: datetime | None
     deadline: datetime | None
@@ -98,6 +99,13 @@ class Progress:
     quorum: int
     #: Selected items whose labels are known already.
     known: int
+    #: Items that were labelled before the round.
+    before: int = 0
+
+    @property
+    def disputed(self) -> int:
+        """Tasks that need one more answer, or another one."""
+        return len(self.disputes)
 
     @property
     def settled(self) -> int:
@@ -105,12 +113,21 @@ class Progress:
         return self.labelled + self.skipped
 
     def closes(self, now: datetime) -> bool:
-        """Whether the round may close: enough is settled, or its time is over, and there is a label to learn from."""
+        """Whether the round may close: enough is settled, or its time is over, and there is a label to learn from.
+
+        Where nobody can label any of the tasks, those of earlier rounds will do.
+        """
         late = self.deadline is not None and now >= self.deadline
-        return (self.settled >= self.quorum or late) and self.labelled + self.known > 0
+        return ((self.settled >= self.quorum or late) and self.labelled + self.known > 0) or self._in_vain
+
+    @property
+    def _in_vain(self) -> bool:
+        return self.skipped == self.asked and self.before > 0
 
 
-def progress(items: Sequence[Settled], since: datetime | None, known: int, config: LabelConfig) -> Progress:
+def progress(
+    items: Sequence[Settled], since: datetime | None, known: int, config: LabelConfig, before: int = 0
+) -> Progress:
     """How far a round has come that asks for ``items`` and was opened at ``since``."""
     states = Counter(item.state for item in items)
     deadline = None if since is None or config.deadline is None else since + timedelta(hours=config.deadline)
@@ -120,9 +137,10 @@ def progress(items: Sequence[Settled], since: datetime | None, known: int, confi
         asked=len(items),
         labelled=states["labelled"],
         skipped=states["skipped"],
-        disputed=states["disputed"],
+        disputes=tuple(item.id for item in items if item.state == "disputed"),
         since=since,
         deadline=deadline,
         quorum=max(quorum, 1),
         known=known,
+        before=before,
     )

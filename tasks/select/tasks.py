@@ -68,11 +68,8 @@ def _earlier(workspace: Workspace, round_: int) -> list[dict[str, Any]]:
     labeled = files.read_table(workspace.previous_dir(round_) / "labeled.parquet", ["id", "round"])
     found: dict[str, dict[str, Any]] = {}
     for number in pc.unique(labeled["round"]).to_pylist():
-        path = workspace.round_dir(number) / "tasks.jsonl"
-        for line in path.read_text(encoding="utf-8").split("\n"):
-            if line:
-                task = json.loads(line)
-                found.setdefault(task["id"], task)
+        for task in files.read_objects(workspace.round_dir(number) / "tasks.jsonl", "id"):
+            found.setdefault(task["id"], task)
     known = set(labeled["id"].to_pylist())
     return [found[id_] for id_ in sorted(found) if id_ in known]
 

@@ -1,9 +1,9 @@
 """One exchange with Label Studio: the open round's tasks that it lacks go out, annotations come in."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from tasks import files
 from tasks.datasets import pages
 from tasks.datasets.store import load_task
 from tasks.label.label_studio import fetch, posted, project
@@ -38,8 +38,7 @@ def sync(workspace: Workspace, round_: int) -> str:
 
 def _missing(workspace: Workspace, round_: int, there: Sequence[Posted]) -> list[dict[str, Any]]:
     """The lines of tasks.jsonl that are not there yet."""
-    text = (workspace.round_dir(round_) / "tasks.jsonl").read_text(encoding="utf-8")
-    lines = [json.loads(line) for line in text.split("\n") if line]
+    lines = files.read_objects(workspace.round_dir(round_) / "tasks.jsonl", "id")
     known = {one.item for one in there}
     return [line for line in lines if line["id"] not in known]
 

@@ -12,5 +12,5 @@ def reached(situation: Situation) -> Decision | None:
     if loop.max_labels is not None and last.bought >= loop.max_labels:
         return Decision("stop", "labels", f"loop.max_labels = {loop.max_labels} reached", {"labels": last.bought})
     if not situation.unlabeled:
-        return Decision("stop", "pool", "every item of the pool has a label", {"labels": last.labels})
+        return Decision("stop", "pool", "no item of the pool is left to be labelled", {"labels": last.labels})
     return None
