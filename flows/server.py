@@ -165,12 +165,18 @@ def needed() -> Iterator[None]:
 
 def _probe(url: str) -> None:
     """Refuse a configured server that cannot be reached; any answer will do, it may ask for credentials first."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((parts.hostname or "", port), timeout=_PROBE_S):
             return
-    except (OSError, ValueError) as error:
+    except ValueError:
+        # Its words would quote the address, which may hold a password.
+        raise ServerError(
+            "PREFECT_API_URL, or your Prefect profile, holds no valid address; give one such as "
+            "http://127.0.0.1:4200/api, with special characters of a password percent-encoded"
+        ) from None
+    except OSError as error:
         # The address itself may hold a password.
         raise ServerError(
             f"the Prefect server that PREFECT_API_URL or your Prefect profile names, at {parts.hostname}, does not "

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from flows import server
+from flows.masked import masked
 
 pytestmark = pytest.mark.server
 
@@ -133,6 +134,18 @@ def test_a_configured_server_that_is_away_is_told_without_its_password(monkeypat
     with pytest.raises(server.ServerError, match=r"at 127\.0\.0\.1, does not answer") as away, server.embedded():
         pass
     assert "hunter2" not in str(away.value)
+
+
+def test_an_address_that_its_password_splits_is_told_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://user:hunter/2@127.0.0.1:9/api")
+    with pytest.raises(server.ServerError, match="no valid address") as away, server.embedded():
+        pass
+    assert "hunter" not in str(away.value)
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hunter@2", "@", "a:b"])
+def test_addresses_are_shown_without_their_passwords(password: str) -> None:
+    assert masked(f"at http://me:{password}@host:4200/api, thus") == "at http://***@host:4200/api, thus"
 
 
 @pytest.mark.parametrize(("answer", "told"), [(401, "PREFECT_API_AUTH_STRING"), (500, "the same command goes on")])
