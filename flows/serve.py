@@ -77,13 +77,14 @@ def serve(
         _schedule(times, times.open), _schedule(times, times.close)
         prefect_server.wait()
         # Only now: an interval begins when it is made.
-        deployments = asyncio.run(_deployments(workspace, conf, overrides, name, times))
+        with server.needed():
+            deployments = asyncio.run(_deployments(workspace, conf, overrides, name, times))
         click.echo(f"Prefect: {masked(prefect_server.url.removesuffix('/api'))}")
         click.echo("Press Ctrl-C to stop.")
         # Prefect's runner leaves open connections behind when it is interrupted.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         try:
-            with _listening(f"close-round/{name}", webhook):
+            with _listening(f"close-round/{name}", webhook), server.needed():
                 asyncio.run(_work(workspace, deployments, prefect_server))
         except KeyboardInterrupt:
             click.echo("stopped")

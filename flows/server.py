@@ -161,6 +161,14 @@ def needed() -> Iterator[None]:
             f"the Prefect server went away in mid-run ({masked(str(lost))}); what is finished is kept, and the same "
             "command goes on"
         ) from None
+    except RuntimeError as unknown:
+        # Prefect's own words when it looks at the server's release.
+        if not str(unknown).startswith(("Failed to reach API", "Found incompatible versions")):
+            raise
+        raise ServerError(
+            f"no Prefect server that we understand answers ({masked(str(unknown))}); correct PREFECT_API_URL or your "
+            "Prefect profile, and type the same command again"
+        ) from None
 
 
 def _probe(url: str) -> None:

@@ -159,6 +159,14 @@ def test_a_server_that_refuses_us_is_told_without_its_password(answer: int, told
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize("said", ["Failed to reach API at http://h/api", "Found incompatible versions: 3 and 2."])
+def test_what_is_no_prefect_server_of_ours_is_told(said: str) -> None:
+    with pytest.raises(server.ServerError, match="correct PREFECT_API_URL"), server.needed():
+        raise RuntimeError(said)
+    with pytest.raises(RuntimeError, match="of a stage"), server.needed():
+        raise RuntimeError("of a stage")
+
+
 def test_the_users_profile_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     assert server.configured_url() is None
