@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -242,7 +243,7 @@ def init(directory: Path) -> None:
     from flows.init import init as make
 
     make(directory)
-    click.echo(f"{directory}: workspace ready; next: cd {directory} && frugal run")
+    click.echo(f"{directory}: workspace ready; next: cd {shlex.quote(str(directory))} && frugal run")
 
 
 @main.command()

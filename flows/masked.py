@@ -2,7 +2,8 @@
 
 import re
 
-_PASSWORD = re.compile(r"://[^/@\s]+@")
+#: Up to the last @: a password may hold one.
+_PASSWORD = re.compile(r"://[^/\s]+@")
 
 
 def masked(text: str) -> str:

@@ -17,6 +17,7 @@ import click
 
 from flows import record, server, start
 from flows import webhook as endpoint
+from flows.masked import masked
 from tasks import registry
 from tasks.errors import ConfigError, HeldError
 from tasks.rounds import Workspace, held, load_config
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 _SERVER_PID = "FRUGAL_SERVE_PID"
 #: Tells a run's process where its labelling server is to call.
 _WEBHOOK = "FRUGAL_SERVE_WEBHOOK"
+#: Minutes between two runs.
+_SHORTEST, _LONGEST = 1 / 60, 365 * 24 * 60
+#: Not in names of deployments.
+_BANNED = dict.fromkeys("/%&<>").keys()
 #: When the first run is due: what is due at once would be past before it is scheduled.
 _SOON = timedelta(seconds=10)
 #: And that of the other half, which would have nothing to do before.
@@ -65,23 +70,35 @@ def serve(
         ServerError: the Prefect server did not come up, or ended by itself.
     """
     record.check(workspace, start.configuration(workspace, conf, overrides))
-    name = name or workspace.root.name
+    name = _valid_name(name or workspace.root.name)
     if webhook is not None:
         endpoint.secret()
     with server.scheduling(port) as prefect_server, _marked():
         _schedule(times, times.open), _schedule(times, times.close)
         prefect_server.wait()
         # Only now: an interval begins when it is made.
-        deployments = asyncio.run(_deployments(workspace, conf, overrides, name, times))
-        click.echo(f"Prefect: {prefect_server.url.removesuffix('/api')}")
+        with server.needed():
+            deployments = asyncio.run(_deployments(workspace, conf, overrides, name, times))
+        click.echo(f"Prefect: {masked(prefect_server.url.removesuffix('/api'))}")
         click.echo("Press Ctrl-C to stop.")
         # Prefect's runner leaves open connections behind when it is interrupted.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         try:
-            with _listening(f"close-round/{name}", webhook):
+            with _listening(f"close-round/{name}", webhook), server.needed():
                 asyncio.run(_work(workspace, deployments, prefect_server))
         except KeyboardInterrupt:
             click.echo("stopped")
+
+
+def _valid_name(name: str) -> str:
+    """The name if Prefect takes it.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if not name.strip() or set(name) & _BANNED:
+        raise ConfigError(f"{name!r}: no name for deployments; give another with --name, without {' '.join(_BANNED)}")
+    return name
 
 
 @contextmanager
@@ -163,8 +180,10 @@ def _schedule(times: Times, cron: str | None, begins: timedelta = _SOON) -> "Sch
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigError(f"--timezone {times.timezone}: no such time zone, such as Europe/Berlin") from None
     if cron is None:
-        every = timedelta(minutes=times.every)
-        return Interval(every, anchor_date=datetime.now(UTC) + begins, timezone=zone)
+        # Not a number is neither.
+        if not _SHORTEST <= times.every <= _LONGEST:
+            raise ConfigError(f"--every {times.every:g}: must be minutes, from a second to a year")
+        return Interval(timedelta(minutes=times.every), anchor_date=datetime.now(UTC) + begins, timezone=zone)
     try:
         return Cron(cron, timezone=zone)
     except ValueError:

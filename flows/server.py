@@ -161,16 +161,30 @@ def needed() -> Iterator[None]:
             f"the Prefect server went away in mid-run ({masked(str(lost))}); what is finished is kept, and the same "
             "command goes on"
         ) from None
+    except RuntimeError as unknown:
+        # Prefect's own words when it looks at the server's release.
+        if not str(unknown).startswith(("Failed to reach API", "Found incompatible versions")):
+            raise
+        raise ServerError(
+            f"no Prefect server that we understand answers ({masked(str(unknown))}); correct PREFECT_API_URL or your "
+            "Prefect profile, and type the same command again"
+        ) from None
 
 
 def _probe(url: str) -> None:
     """Refuse a configured server that cannot be reached; any answer will do, it may ask for credentials first."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         with socket.create_connection((parts.hostname or "", port), timeout=_PROBE_S):
             return
-    except (OSError, ValueError) as error:
+    except ValueError:
+        # Its words would quote the address, which may hold a password.
+        raise ServerError(
+            "PREFECT_API_URL, or your Prefect profile, holds no valid address; give one such as "
+            "http://127.0.0.1:4200/api, with special characters of a password percent-encoded"
+        ) from None
+    except OSError as error:
         # The address itself may hold a password.
         raise ServerError(
             f"the Prefect server that PREFECT_API_URL or your Prefect profile names, at {parts.hostname}, does not "

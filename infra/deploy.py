@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from httpx import HTTPError, HTTPStatusError
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
+
+from flows.masked import masked
 
 HERE = Path(__file__).parent
 #: Stands in automations.yaml for the notification block.
@@ -64,7 +68,10 @@ def make_automations(client: SyncPrefectClient, block: str | None) -> None:
 def block_id(client: SyncPrefectClient, name: str) -> str:
     """The id of a notification block, as in slack-webhook/frugal."""
     kind, _, document = name.partition("/")
-    return str(client.read_block_document_by_name(document, kind).id)
+    try:
+        return str(client.read_block_document_by_name(document, kind).id)
+    except ObjectNotFound:
+        sys.exit(f"error: --notify {name}: there is no such block; `prefect block ls` lists those that there are")
 
 
 def main() -> None:
@@ -74,12 +81,22 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, help="slots of the limit gpu (default: 1, or as it is)")
     parser.add_argument("--notify", metavar="TYPE/NAME", help="a notification block, as in slack-webhook/frugal")
     asked = parser.parse_args()
-    if "FRUGAL_WORKSPACE" not in os.environ:
-        parser.error("set FRUGAL_WORKSPACE to the workspace's folder, as the runs see it")
-    with get_client(sync_client=True) as client:
-        make_pool(client, asked.pool)
-        make_limit(client, asked.gpus)
-        make_automations(client, block_id(client, asked.notify) if asked.notify else None)
+    if not os.environ.get("FRUGAL_WORKSPACE", "").startswith("/"):
+        parser.error("set FRUGAL_WORKSPACE to the workspace's folder, as the runs see it, from / on")
+    if asked.gpus is not None and asked.gpus < 1:
+        parser.error(f"--gpus {asked.gpus}: without a slot no run would ever begin to train; give 1 or more")
+    if PREFECT_API_URL.value() is None:
+        parser.error("set PREFECT_API_URL to the server that is to have the deployments")
+    try:
+        with get_client(sync_client=True) as client:
+            block = block_id(client, asked.notify) if asked.notify else None
+            make_pool(client, asked.pool)
+            make_limit(client, asked.gpus)
+            make_automations(client, block)
+    except HTTPStatusError as error:
+        sys.exit(f"error: Prefect's server refuses: {masked(str(error).splitlines()[0])}")
+    except HTTPError as error:
+        sys.exit(f"error: Prefect's server, which PREFECT_API_URL names, does not answer: {masked(str(error))}")
     names = ("open", "close") if asked.pool == "process" else (f"open-{asked.pool}", f"close-{asked.pool}")
     wanted = [argument for name in names for argument in ("--name", name)]
     command = ["prefect", "--no-prompt", "deploy", "--prefect-file", str(HERE / "prefect.yaml"), *wanted]

@@ -146,3 +146,42 @@ def test_mlflow_asks_for_passwords_and_answers_to_its_own_names_alone() -> None:
         assert "--app-name=basic-auth" in command
         (hosts,) = [argument for argument in command if argument.startswith("--allowed-hosts=")]
         assert "*" not in hosts
+
+
+def test_browsers_are_told_where_prefect_answers_and_not_where_it_listens() -> None:
+    (pod,) = [pod["containers"][0] for pod in pods() if pod["containers"][0]["name"] == "prefect"]
+    told = {entry["name"]: entry.get("value") for entry in pod["env"]}["PREFECT_UI_API_URL"]
+    assert told == "http://localhost:4200/api"
+    published = services()["prefect"]["ports"][0].rpartition(":")[0]
+    assert services()["prefect"]["environment"]["PREFECT_UI_API_URL"] == f"http://{published}/api"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        ([], {"PREFECT_API_URL": ""}, "set PREFECT_API_URL"),
+        ([], {"FRUGAL_WORKSPACE": "mine"}, "from / on"),
+        (["--gpus", "0"], {}, "give 1 or more"),
+        ([], {}, "does not answer"),
+    ],
+)
+def test_deploying_tells_mistakes(
+    arguments: list[str],
+    environment: dict[str, str],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    from infra import deploy
+
+    given = {"FRUGAL_WORKSPACE": "/w", "PREFECT_API_URL": "http://me:hunter2@127.0.0.1:9/api", **environment}
+    monkeypatch.setenv("FRUGAL_WORKSPACE", given["FRUGAL_WORKSPACE"])
+    monkeypatch.setattr(sys, "argv", ["deploy.py", *arguments])
+    settings = {PREFECT_API_URL: given["PREFECT_API_URL"] or None, PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(settings), pytest.raises(SystemExit) as ended:
+        deploy.main()
+    said = f"{ended.value.code} {capsys.readouterr().err}"
+    assert told in said
+    assert "hunter2" not in said

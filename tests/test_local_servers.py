@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from infra.local import credentials, postgres
 from infra.local.processes import Process, is_taken
+from infra.local.servers import all_servers
 from infra.local.settings import Settings, load
 from tasks.errors import ConfigError, FrugalError
 
@@ -130,6 +132,53 @@ def test_log_is_its_owners_and_its_last_line_is_told(process: Process) -> None:
     while process.last_words() != "up":
         time.sleep(0.02)
     assert process.log.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["export PASSWORD='half", "DJANGO_SECRET=of another program\n", None])
+def test_env_that_is_not_ours_is_refused_and_left_alone(tmp_path: Path, text: str | None) -> None:
+    env = tmp_path / "env"
+    if text is None:
+        env.mkdir()
+    else:
+        env.write_text(text)
+    told = script("status", FRUGAL_STATE=str(tmp_path))
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1)
+    assert "not written by infra/local.sh" in told.stderr
+    assert text is None or env.read_text() == text
+
+
+def test_host_where_nothing_can_listen_is_not_called_taken() -> None:
+    # Kept for documentation.
+    with pytest.raises(ConfigError, match="FRUGAL_HOST says where"):
+        is_taken("192.0.2.1", 4200)
+
+
+def test_server_that_speaks_no_http_does_not_answer(here: Settings) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        threading.Thread(target=_greet, args=[listener], daemon=True).start()
+        chosen = load(here.state, {"FRUGAL_PREFECT_PORT": str(listener.getsockname()[1])})
+        place = postgres.Place("127.0.0.1", 1, "me", None)
+        (prefect,) = [
+            each for each in all_servers(chosen, credentials.load(chosen, {}), place) if each.name == "prefect"
+        ]
+        assert prefect.fault() == "does not answer"
+
+
+def _greet(listener: socket.socket) -> None:
+    with listener.accept()[0] as caller:
+        caller.recv(1000)
+        caller.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+
+def test_process_that_ends_while_it_is_looked_for_is_none(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = psutil.Process(start(process, SLEEP))
+    monkeypatch.setattr(Process, "_family", lambda _: [gone])
+    gone.kill()
+    gone.wait()
+    assert process.pid() is None
+    process.stop()
 
 
 def test_port_that_is_listened_on_is_taken() -> None:

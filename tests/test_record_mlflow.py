@@ -424,6 +424,13 @@ def test_an_impossible_address_is_told(workspace: Workspace, monkeypatch: pytest
         tracking.is_finished(workspace)
 
 
+def test_a_password_that_splits_its_address_is_not_told(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:hunter/2@127.0.0.1:5000")
+    with pytest.raises(RecordError, match="percent-encoded") as refused:
+        tracking.is_finished(workspace)
+    assert "hunter" not in str(refused.value)
+
+
 def test_a_proxy_is_left_to_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")

@@ -103,8 +103,14 @@ def reach(tracking_uri: str) -> None:
     place = address.netloc.rpartition("@")[2]
     try:
         port = address.port or _PORTS[address.scheme]
+    except ValueError:
+        # Its words would quote what may be the password.
+        raise ConnectionError(
+            f"no connection to {address.hostname}: no port follows it, or its password is not percent-encoded"
+        ) from None
+    try:
         socket.create_connection((address.hostname, port), timeout=_CONNECT_S).close()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConnectionError(f"no connection to {place}: {error}") from error
     if address.scheme == "http":
         _knock(place, address.hostname, port)

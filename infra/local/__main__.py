@@ -1,6 +1,7 @@
 """`infra/local.sh up | down | status`."""
 
 import fcntl
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,9 @@ class _OneLine(click.Group):
         except FrugalError as error:
             click.echo(f"error: {error}", err=True)
             raise SystemExit(error.exit_code) from None
+        except OSError as error:
+            click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+            raise SystemExit(2 if error.filename else 1) from None
 
 
 @click.group(cls=_OneLine, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,7 +76,7 @@ def up(here: Settings, names: tuple[str, ...]) -> None:
             if server.name == "s3":
                 servers.make_buckets(here, secrets)
             click.echo(f"{server.name:9}{server.address}")
-        click.echo(f"clients: . {here.state / 'env'}")
+        click.echo(f"clients: . {shlex.quote(str(here.state / 'env'))}")
 
 
 @main.command()

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from infra.local.settings import Settings
+from tasks.errors import ConfigError
+
+#: The first line of `env`.
+_HEAD = "# Credentials of the local servers; keep them to yourself. Clients: `. ./env`\n"
 
 #: Of the store; one of the user's own may want others, such as a profile.
 _STORE = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -36,9 +40,8 @@ def store(settings: Settings, credentials: Mapping[str, str], environ: Mapping[s
     kept = read(settings)
     lines = {name: value for name, value in credentials.items() if kept.get(name) == value or not environ.get(name)}
     lines |= addresses(settings)
-    text = "# Credentials of the local servers; keep them to yourself. Clients: `. ./env`\n"
     write_private(
-        settings.state / "env", text + "".join(f"export {k}={shlex.quote(v)}\n" for k, v in sorted(lines.items()))
+        settings.state / "env", _HEAD + "".join(f"export {k}={shlex.quote(v)}\n" for k, v in sorted(lines.items()))
     )
 
 
@@ -54,12 +57,22 @@ def addresses(settings: Settings) -> dict[str, str]:
 
 
 def read(settings: Settings) -> dict[str, str]:
-    """What `env` holds; empty before the first start."""
+    """What `env` holds; empty before the first start.
+
+    Raises:
+        ConfigError: it is not what `up` has written.
+    """
+    path = settings.state / "env"
     try:
-        text = (settings.state / "env").read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = path.read_text(encoding="utf-8")
+        words = shlex.split(text, comments=True)
+    except (FileNotFoundError, NotADirectoryError):
         return {}
-    pairs = [line.removeprefix("export ").partition("=") for line in shlex.split(text, comments=True) if "=" in line]
+    except (IsADirectoryError, ValueError):
+        text, words = "", []
+    if not text.startswith(_HEAD):
+        raise ConfigError(f"{path}: not written by infra/local.sh; choose another state folder, or move it away")
+    pairs = [line.removeprefix("export ").partition("=") for line in words if "=" in line]
     return {name: value for name, _, value in pairs}
 
 

@@ -4,16 +4,20 @@ They are known by a mark in their environment, which their children inherit. So 
 that could go stale or be lost, and what a server has started ends with it, even if the server itself was killed.
 """
 
+import errno
 import os
 import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from tasks.errors import ConfigError
 
 _MARK = "FRUGAL_LOCAL_SERVER"
 _STOP_S = 20.0
@@ -38,7 +42,7 @@ class Process:
     def pid(self) -> int | None:
         """Its number while it runs."""
         # It leads a session; its children do not.
-        return next((each.pid for each in self._family() if os.getsid(each.pid) == each.pid), None)
+        return next((each.pid for each in self._family() if _leads(each.pid)), None)
 
     def start(self, command: Sequence[str], environment: Mapping[str, str], user: str | None = None) -> None:
         """Start it in a session of its own; what it says is appended to its log."""
@@ -63,10 +67,12 @@ class Process:
         """End it, and whatever it has started and not ended itself; False if nothing of it ran."""
         family = self._family()
         if (leader := self.pid()) is not None:
-            os.kill(leader, kind)
+            with suppress(ProcessLookupError):
+                os.kill(leader, kind)
             psutil.wait_procs([each for each in family if each.pid == leader], _STOP_S)
         for each in self._family():
-            each.kill()
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
         psutil.wait_procs(family, _STOP_S)
         return bool(family)
 
@@ -83,12 +89,26 @@ class Process:
         return [each for each in living if (each.info["environ"] or {}).get(_MARK) == self._mark]
 
 
+def _leads(pid: int) -> bool:
+    """Whether a process leads a session; one that has just ended leads none."""
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
 def is_taken(host: str, port: int) -> bool:
-    """Whether something listens there already."""
+    """Whether something listens there already.
+
+    Raises:
+        ConfigError: nothing of ours could ever listen there.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return True
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise ConfigError(f"{host}:{port}: cannot listen there: {error.strerror}; FRUGAL_HOST says where") from None
     return False

@@ -1,6 +1,7 @@
 """Each server: its command, what it is told by its environment, and how it is known to answer."""
 
 import base64
+import http.client
 import json
 import sys
 import urllib.error
@@ -17,6 +18,8 @@ from infra.local.settings import Settings
 from tasks.errors import ConfigError
 
 _PROBE_S = 5.0
+#: Where to listen; to a browser it is no address.
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - told by the user
 #: A fault that waiting does not mend.
 REFUSES = "refuses our credentials"
 
@@ -91,6 +94,7 @@ def _prefect(settings: Settings, credentials: Mapping[str, str], place: Place) -
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_API_AUTH_STRING": credentials["PREFECT_API_AUTH_STRING"],
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": place.url("postgresql+asyncpg", settings.databases["prefect"]),
+            **({"PREFECT_UI_API_URL": "/api"} if settings.host == _EVERYWHERE else {}),
         },
         fault=lambda: _fault(f"{settings.url('prefect')}/api/admin/version", credentials["PREFECT_API_AUTH_STRING"]),
         process=Process("prefect", settings.state),
@@ -166,6 +170,8 @@ def _worker_fault(settings: Settings, credentials: Mapping[str, str]) -> str | N
         workers = json.loads(_ask(url, credentials["PREFECT_API_AUTH_STRING"], b"{}"))
     except OSError as error:
         return _words(error)
+    except ValueError:
+        return "asks something that is no Prefect server"
     online = [worker for worker in workers if worker["status"] == "ONLINE" and worker["name"] == settings.pool]
     return None if online else "Prefect has not heard of it"
 
@@ -219,8 +225,13 @@ def _ask(url: str, login: str, body: bytes | None = None) -> bytes:
     token = base64.b64encode(login.encode()).decode()
     headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(urllib.request.Request(url, body, headers), timeout=_PROBE_S) as answer:  # noqa: S310 - http
-        return bytes(answer.read())
+    request = urllib.request.Request(url, body, headers)  # noqa: S310 - http
+    try:
+        with opener.open(request, timeout=_PROBE_S) as answer:
+            return bytes(answer.read())
+    except http.client.HTTPException as error:
+        # Something else listens there.
+        raise OSError("no HTTP") from error
 
 
 def _words(error: OSError) -> str:

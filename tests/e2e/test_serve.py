@@ -1,10 +1,15 @@
 """`frugal serve` as a user starts it, stops it, and as a machine kills it."""
 
+import os
 import shutil
 import signal
+import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -102,6 +107,32 @@ def test_taken_port_is_one_line(workspace: Workspace) -> None:
         port = taken.getsockname()[1]
         result = frugal("serve", "--workspace", workspace.root, "--port", port)
     check_refused(result, f"port {port} is taken", "--port")
+
+
+class _Refusing(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.send_response(401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+def test_server_that_refuses_us_is_one_line_without_the_password(workspace: Workspace) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as refusing:
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        named = {"PREFECT_API_URL": f"http://me:hunter@2@127.0.0.1:{refusing.server_port}/api"}
+        command = [BIN / "frugal", "serve", "--workspace", workspace.root, CONF, *PEOPLE]
+        result = subprocess.run(command, env={**os.environ, **named}, capture_output=True, text=True)
+        refusing.shutdown()
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert "PREFECT_API_AUTH_STRING" in line
+    assert "hunter" not in result.stdout + result.stderr
 
 
 def test_webhook_without_a_secret_is_refused(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from flows import server
+from flows.masked import masked
 
 pytestmark = pytest.mark.server
 
@@ -135,6 +136,18 @@ def test_a_configured_server_that_is_away_is_told_without_its_password(monkeypat
     assert "hunter2" not in str(away.value)
 
 
+def test_an_address_that_its_password_splits_is_told_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://user:hunter/2@127.0.0.1:9/api")
+    with pytest.raises(server.ServerError, match="no valid address") as away, server.embedded():
+        pass
+    assert "hunter" not in str(away.value)
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hunter@2", "@", "a:b"])
+def test_addresses_are_shown_without_their_passwords(password: str) -> None:
+    assert masked(f"at http://me:{password}@host:4200/api, thus") == "at http://***@host:4200/api, thus"
+
+
 @pytest.mark.parametrize(("answer", "told"), [(401, "PREFECT_API_AUTH_STRING"), (500, "the same command goes on")])
 def test_a_server_that_refuses_us_is_told_without_its_password(answer: int, told: str) -> None:
     import httpx
@@ -144,6 +157,14 @@ def test_a_server_that_refuses_us_is_told_without_its_password(answer: int, told
     with pytest.raises(server.ServerError, match=told) as raised, client, server.needed():
         client.get("http://me:secret@127.0.0.1/api").raise_for_status()
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("said", ["Failed to reach API at http://h/api", "Found incompatible versions: 3 and 2."])
+def test_what_is_no_prefect_server_of_ours_is_told(said: str) -> None:
+    with pytest.raises(server.ServerError, match="correct PREFECT_API_URL"), server.needed():
+        raise RuntimeError(said)
+    with pytest.raises(RuntimeError, match="of a stage"), server.needed():
+        raise RuntimeError("of a stage")
 
 
 def test_the_users_profile_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
