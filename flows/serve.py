@@ -33,7 +33,7 @@ _SERVER_PID = "FRUGAL_SERVE_PID"
 #: Tells a run's process where its labelling server is to call.
 _WEBHOOK = "FRUGAL_SERVE_WEBHOOK"
 #: Minutes between two runs.
-_SHORTEST, _LONGEST = 1 / 60, 365 * 24 * 60
+_SHORTEST, _LONGEST = 1 / 60, 525_600
 #: Not in names of deployments.
 _BANNED = dict.fromkeys("/%&<>").keys()
 #: When the first run is due: what is due at once would be past before it is scheduled.
