@@ -13,6 +13,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from flows.masked import masked
 from tasks.errors import ConfigError
 from tasks.label.label_studio.webhook import HEADER
 
@@ -96,8 +97,11 @@ class _Bell:
             self._rung.clear()
             try:
                 self._call()
-            except Exception:
-                _log.exception("the webhook's event could not be acted on")
+            except Exception as error:
+                # Whatever it was, the next call is to be heard. An address in its words may hold a password.
+                _log.error(
+                    "the webhook's event could not be acted on: %s: %s", type(error).__name__, masked(str(error))
+                )
 
 
 class _Server(ThreadingHTTPServer):

@@ -122,13 +122,14 @@ def test_an_event_that_fails_does_not_end_the_endpoint_and_nothing_logs_the_secr
 
     def failing() -> None:
         count()
-        raise OSError("the server is away")
+        raise OSError("the server is away: http://user:hunter2@127.0.0.1:4200/api")
 
     with endpoint(monkeypatch, failing) as address:
         for _ in range(2):
             assert call(f"{address}?{SECRET}") == 204
             assert count.wait()
-    assert "the server is away" in caplog.text
+    assert "the server is away: http://***@127.0.0.1:4200/api" in caplog.text
+    assert "hunter2" not in caplog.text
     written = capfd.readouterr()
     ours = [record.getMessage() for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
     assert SECRET not in "".join(ours) + written.out + written.err

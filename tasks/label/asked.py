@@ -4,7 +4,6 @@ from functools import cache
 
 from tasks import files
 from tasks.datasets.store import load_task
-from tasks.drawer import unpaid
 from tasks.label.answers import Tasks
 from tasks.rounds import Workspace
 
@@ -17,12 +16,6 @@ def asked(workspace: Workspace, round_: int) -> Tasks:
         return {id_: number for number in range(round_) for id_ in _ids(workspace, number)}
 
     return Tasks(frozenset(_ids(workspace, round_)), load_task(workspace), lambda id_: before().get(id_))
-
-
-def checks(workspace: Workspace, round_: int) -> list[str]:
-    """The known items among the tasks, by which annotators are measured: those that were not selected."""
-    wanted = set(unpaid(workspace, round_))
-    return [id_ for id_ in _ids(workspace, round_) if id_ not in wanted]
 
 
 def _ids(workspace: Workspace, round_: int) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from flows import server
 from tasks import loop
@@ -173,13 +174,13 @@ def test_open_round_waits_for_people_and_holds_nothing(opened: Any, workspace: W
 def test_its_page_shows_what_is_awaited(opened: Any, api: str, tmp_path: Path) -> None:
     with page(height=760) as shown:
         shown.goto(f"{api.removesuffix('/api')}/runs/flow-run/{opened.id}")
-        shown.get_by_text("AwaitingLabels").first.wait_for()
-        shown.get_by_text("open-round").first.wait_for()
+        expect(shown.get_by_text("AwaitingLabels").first).to_be_visible()
+        expect(shown.get_by_text("open-round").first).to_be_visible()
         shown.get_by_text("Artifacts", exact=True).click()
-        shown.get_by_text("digits-waiting").first.wait_for()
+        expect(shown.get_by_text("digits-waiting").first).to_be_visible()
         shown.get_by_text("Task Runs", exact=True).click()
         for task in ("plan 000", "select 000"):
-            shown.get_by_text(task).first.wait_for()
+            expect(shown.get_by_text(task).first).to_be_visible()
         screenshot(shown, tmp_path / "prefect.png")
 
 
