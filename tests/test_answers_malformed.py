@@ -75,6 +75,8 @@ MALFORMED: list[tuple[str, str, str | bytes, list[str]]] = [
     ("yesterday", ".csv", "id,label,labeled_at\nA,bee,yesterday\n", ["row 1: labeled_at 'yesterday'"]),
     ("a day that is none", ".csv", "id,label,labeled_at\nA,bee,2026-02-30\n", ["row 1: labeled_at '2026-02-30'"]),
     ("an American day", ".csv", "id,label,labeled_at\nA,bee,01/31/2026\n", ["row 1: labeled_at '01/31/2026'"]),
+    ("a year to come", ".csv", "id,label,labeled_at\nA,bee,2999-01-31\n", ["row 1: labeled_at '2999-01-31' lies in"]),
+    ("the last of all years", ".csv", "id,label,labeled_at\nA,bee,9999-12-31T23:59:59-12:00\n", ["row 1: labeled_at"]),
     ("seconds since 1970", ".csv", "id,label,labeled_at\nA,bee,1769850600.5\n", ["row 1: labeled_at '1769850600.5'"]),
     ("another status", ".csv", "id,label,status\nA,bee,maybe\n", ["row 1: status 'maybe'; it must be done or skipped"]),
     ("a status in capitals", ".csv", "id,label,status\nA,bee,DONE\n", ["row 1: status 'DONE'"]),

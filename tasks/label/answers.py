@@ -6,10 +6,11 @@ import json
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tasks.clock import moment
 from tasks.config_base import LARGEST
 from tasks.errors import AnswerError
 from tasks.label.labels import Answer
@@ -21,6 +22,8 @@ NAMES = ("labels.csv", "labels.jsonl")
 UNKNOWN = "unknown"
 _REQUIRED, _OPTIONAL = ("id", "label"), ("annotator", "labeled_at", "seconds", "status")
 _LONGEST_NAME = 200
+#: Clocks differ, and a time without a zone may be of one that is 14 hours ahead.
+_AHEAD = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,13 @@ def _time(text: str) -> str | None:
     if not text:
         return None
     try:
-        return datetime.fromisoformat(text).isoformat()
+        time = moment(text)
     except ValueError:
         raise RowError(f"labeled_at {text!r} is not an ISO 8601 time such as 2026-01-31T09:30:00Z") from None
+    # It would count as later than every correction of it.
+    if time > datetime.now(UTC) + _AHEAD:
+        raise RowError(f"labeled_at {text!r} lies in the future")
+    return datetime.fromisoformat(text).isoformat()
 
 
 def _seconds(text: str) -> float | None:

@@ -11,11 +11,11 @@ before other answers are taken in, it is itself, so that these are later.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tasks import files
+from tasks.clock import moment
 from tasks.datasets.store import load_task
 from tasks.errors import AnswerError, DataError
 from tasks.label import answers as answer_files
@@ -113,12 +113,6 @@ def _is_older(answer: Answer, before: Answer) -> bool:
     if answer.labeled_at is None or before.labeled_at is None:
         return False
     return moment(answer.labeled_at) < moment(before.labeled_at)
-
-
-def moment(text: str) -> datetime:
-    """A time of an answer; one without a zone is taken for UTC."""
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _dropped(workspace: Workspace, round_: int) -> Path | None:

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks import files, registry
+from tasks.clock import moment
 from tasks.config import PricesConfig
 from tasks.cost.ledger import Usage
 from tasks.datasets import tables
 from tasks.datasets.store import load_task
 from tasks.drawer import drawer, skipped, unpaid
 from tasks.errors import WaitingForLabels
-from tasks.label.journal import moment
 from tasks.label.labels import Answer
 from tasks.label.settle import Settled, settle
 from tasks.rounds import Workspace, load_config

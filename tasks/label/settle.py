@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
+from tasks.clock import moment
 from tasks.config import LabelConfig
-from tasks.label.journal import moment
 from tasks.label.labels import Answer
 from tasks.task_type import TaskType
 from tasks.task_type.regression import Regression

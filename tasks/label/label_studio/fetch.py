@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tasks import files
+from tasks.clock import moment
 from tasks.cost import ledger
 from tasks.label import journal
 from tasks.label.answers import RowError
@@ -56,7 +57,7 @@ def _unknown(there: Sequence[Posted], users: Users, known: Times) -> dict[int, t
 def _has(known: Times, one: Posted, stub: Stub, users: Users) -> bool:
     kept = known.get((one.item or "", users.name(stub.user)))
     try:
-        return kept is not None and journal.moment(kept) == journal.moment(stub.updated_at)
+        return kept is not None and moment(kept) == moment(stub.updated_at)
     except ValueError:
         return False
 
