@@ -87,13 +87,19 @@ def _check_free(page: _Page) -> None:
 
 @contextmanager
 def _running(workspace: Workspace, page: _Page, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    quiet = {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    lean = {
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # Five processes for jobs that a loop has none of would take most of the start.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
     with log.open("wb") as output:
         # A session of its own, so that the server and its workers end together.
         server = subprocess.Popen(
             page.command,
             cwd=workspace.root,
-            env={**os.environ, **quiet},
+            env={**os.environ, **lean},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

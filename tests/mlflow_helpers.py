@@ -30,8 +30,9 @@ class Server:
         options = {"--backend-store-uri": f"sqlite:///{self._folder}/mlflow.db", "--workers": "1"}
         options |= {"--artifacts-destination": str(self._folder / "files"), "--host": "127.0.0.1"}
         options |= {"--port": str(self._port)}
-        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-        environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"} | quiet
+        lean = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+        lean["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+        environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"} | lean
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", *(word for pair in options.items() for word in pair)],
