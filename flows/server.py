@@ -236,6 +236,7 @@ def _start(log: Path, settings: dict[str, str], port: int) -> tuple[subprocess.P
                 **os.environ,
                 **settings,
                 "PREFECT_UI_API_URL": url,
+                "PREFECT_UI_URL": url.removesuffix("/api"),
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             },
         )

@@ -94,6 +94,7 @@ def _prefect(settings: Settings, credentials: Mapping[str, str], place: Place) -
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_API_AUTH_STRING": credentials["PREFECT_API_AUTH_STRING"],
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": place.url("postgresql+asyncpg", settings.databases["prefect"]),
+            "PREFECT_UI_URL": settings.url("prefect"),
             **({"PREFECT_UI_API_URL": "/api"} if settings.host == _EVERYWHERE else {}),
         },
         fault=lambda: _fault(f"{settings.url('prefect')}/api/admin/version", credentials["PREFECT_API_AUTH_STRING"]),
