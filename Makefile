@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The tests start some hundred processes, each of which would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test check format reset
 
@@ -11,7 +13,7 @@ run: $(READY)  ## the whole loop on scikit-learn's digits, in workspace/
 	cd workspace && ../$(BIN)/frugal run conf/digits.yaml
 
 test: $(READY)  ## every test, in three processes: those of the servers wait for most of their time
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)  ## style and types
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """Fresh things for each test."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Where the tests run in several processes, each has a core of its own.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# What a shell starts in the background ignores interrupts, and so would the commands that are to be interrupted.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from hypothesis import settings
@@ -20,6 +25,19 @@ from tests.pools import PRICES, make_workspace
 # A machine that does other things as well may stop for longer than the default of 200 ms.
 settings.register_profile("frugal", deadline=None)
 settings.load_profile("frugal")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that are allowed the longest, so that at the end no process waits for another."""
+
+    def allowed(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("timeout")
+        return marker.args[0] if marker else 0
+
+    longest: dict[Path, float] = {}
+    for item in items:
+        longest[item.path] = max(longest.get(item.path, 0), allowed(item))
+    items.sort(key=lambda item: -longest[item.path])
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ _FLAGS = (
     "--no-proxy-server",
 )
 #: A page of many scripts, on a machine that runs servers as well.
-_PATIENCE_MS = 60_000
+_PATIENCE_MS = 120_000
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -48,6 +49,17 @@ def background(log: Path, *command: str | Path, **environment: str) -> Iterator[
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def frozen(workspace: Workspace) -> Iterator[None]:
+    """The process that works in a workspace stands still for the length of the block, however long that is."""
+    pid = json.loads((workspace.root / "data" / ".lock").read_text())["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

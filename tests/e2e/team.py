@@ -102,7 +102,8 @@ def running(state: Path, **settings: str) -> Iterator[Team]:
         **ports,
         "FRUGAL_STATE": str(state),
         "FRUGAL_PYTHON": sys.executable,
-        # Asked often, so that a test waits less.
+        # Asked often, and given up soon, so that a test waits less.
+        "PREFECT_CLIENT_MAX_RETRIES": "3",
         "PREFECT_WORKER_QUERY_SECONDS": _TICK_S,
         "PREFECT_WORKER_HEARTBEAT_SECONDS": "3",
         **settings,

@@ -90,7 +90,7 @@ def test_a_loops_run_says_what_came_of_it_and_leads_to_its_rounds(
     record: Record, shown: "Page", tmp_path: Path
 ) -> None:
     run = record.loops["entropy · 50 a round · seed 0"]
-    shown.goto(f"{record.uri}/#/experiments/{record.experiment}/runs/{run}")
+    shown.goto(f"{record.uri}/#/experiments/{record.experiment}/runs/{run}", wait_until="domcontentloaded")
     shown.get_by_text("After round 003: 200 labels, 97.").wait_for()
     for text in ("stop", "loop.rounds = 4 reached", "Data set digits, model ceal_cnn"):
         expect(shown.get_by_text(text).first).to_be_visible()
@@ -108,7 +108,9 @@ def test_a_loops_run_says_what_came_of_it_and_leads_to_its_rounds(
 
 def test_two_loops_are_compared_over_the_labels_that_they_bought(record: Record, shown: "Page", tmp_path: Path) -> None:
     assert set(record.loops) == {"entropy · 25 a round · seed 0", "entropy · 50 a round · seed 0"}
-    shown.goto(f"{record.uri}/#/experiments/{record.experiment}/runs?compareRunsMode=CHART")
+    shown.goto(
+        f"{record.uri}/#/experiments/{record.experiment}/runs?compareRunsMode=CHART", wait_until="domcontentloaded"
+    )
     shown.get_by_text("at a glance", exact=True).wait_for()
     for name in record.loops:
         expect(shown.get_by_role("link", name=name)).to_be_visible()
@@ -125,9 +127,9 @@ def test_two_loops_are_compared_over_the_labels_that_they_bought(record: Record,
 def test_the_champion_shows_its_signature_its_data_and_its_bill(record: Record, shown: "Page") -> None:
     client = tracking.connect(record.last)
     version = client.get_model_version_by_alias("digits", "champion").version
-    shown.goto(f"{record.uri}/#/models/digits/versions/{version}")
+    shown.goto(f"{record.uri}/#/models/digits/versions/{version}", wait_until="domcontentloaded")
     shown.get_by_text("The model of round 003, what it was trained on and what it cost.").wait_for()
     for text in ("champion", "money", "10.00 USD", "data.labeled", "Inputs (1)", "Outputs (12)"):
         expect(shown.get_by_text(text).first).to_be_visible()
-    shown.goto(f"{record.uri}/#/models/digits")
+    shown.goto(f"{record.uri}/#/models/digits", wait_until="domcontentloaded")
     shown.get_by_text("champion").first.wait_for()

@@ -20,7 +20,7 @@ SLOW = (
     "loop.rounds=2",
     "loop.initial=200",
     "train.model=ceal_cnn",
-    "train.epochs=100",
+    "train.epochs=40",
 )
 
 

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymen
 from tasks import files, loop
 from tasks.errors import HeldError
 from tasks.rounds import Workspace, held
+from tests.e2e.schedule_helpers import frozen
 from tests.e2e.team import Team, running
 from tests.pools import column
 from tests.test_loop import QUICK
@@ -34,11 +36,11 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
-#: Training takes some seconds, in which a server can be stopped.
+#: Training takes a second or two, in which the run can be frozen.
 LOOP = [
     *QUICK,
     "loop.rounds=2",
-    "train.epochs=6000",
+    "train.epochs=1500",
     "name=team",
     "label.labeler=files",
     "label.noise=0.0",
@@ -204,8 +206,11 @@ def test_round_whose_mlflow_and_store_stop_in_mid_run_finishes_and_is_recorded_l
     deployed.answer(0)
     closing, folder = deployed.start("close"), deployed.workspace.round_dir(0)
     until(lambda: (folder / "labels.parquet").exists())
-    with deployed.team.without("mlflow"), deployed.team.without("s3"):
-        assert not (folder / "metrics.json").exists()
+    with ExitStack() as away:
+        with frozen(deployed.workspace):
+            for name in ("mlflow", "s3"):
+                away.enter_context(deployed.team.without(name))
+            assert not (folder / "metrics.json").exists()
         assert deployed.ended(closing.id) == "Completed"
         assert loop.finished_rounds(deployed.workspace) == [0]
     assert recorded("team") == []
@@ -222,8 +227,10 @@ def test_stage_finishes_without_prefect_and_the_next_start_goes_on(deployed: Dep
     deployed.start("close")
     folder = deployed.workspace.round_dir(1)
     until(lambda: (folder / "labels.parquet").exists())
-    with deployed.team.without("prefect"):
-        assert not (folder / "metrics.json").exists()
+    with ExitStack() as away:
+        with frozen(deployed.workspace):
+            away.enter_context(deployed.team.without("prefect"))
+            assert not (folder / "metrics.json").exists()
         until(lambda: (folder / "metrics.json").exists())
     until(lambda: not is_held(deployed.workspace))
     assert deployed.run("close") in ("LoopEnded", "NothingToClose")
