@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from playwright.sync_api import expect
 
 from flows import server
+from infra.deploy import automations
 from tasks import loop
 from tasks.rounds import Workspace, held, holder, rounds
 from tests.e2e.browser import page, screenshot
@@ -88,12 +91,12 @@ def deployed(api: str, workspace: Workspace, told: tuple[str, list[dict[str, Any
 
 
 @pytest.fixture(scope="module")
-def worker(deployed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A process worker; its log."""
+def worker(deployed: None, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[subprocess.Popen[bytes]]":
+    """A process worker."""
     log = tmp_path_factory.mktemp("worker") / "log"
     command = (BIN / "prefect", "worker", "start", "--pool", "frugal-process", "--type", "process")
-    with background(log, *command, PREFECT_WORKER_QUERY_SECONDS="1"):
-        yield log
+    with background(log, *command, PREFECT_WORKER_QUERY_SECONDS="1") as process:
+        yield process
 
 
 def begin(name: str, **options: Any) -> Any:
@@ -102,13 +105,18 @@ def begin(name: str, **options: Any) -> Any:
     return run_deployment(name, as_subflow=False, **options)
 
 
-def ended(name: str) -> Any:
+def ended(name: str, **options: Any) -> Any:
     """A run of a deployment, with the state in which it ended."""
-    return begin(name, timeout=120, poll_interval=0.5)
+    return begin(name, timeout=120, poll_interval=0.5, **options)
+
+
+def kill_at_work(workspace: Workspace) -> None:
+    """Kill the process that works in a workspace."""
+    os.kill(json.loads((workspace.root / "data" / ".lock").read_text())["pid"], signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
-def opened(worker: Path) -> Any:
+def opened(worker: "subprocess.Popen[bytes]") -> Any:
     """The run that opened the round."""
     return ended("open-round/open")
 
@@ -214,8 +222,44 @@ def test_held_workspace_refuses_a_run(workspace: Workspace) -> None:
     assert f"held by process {os.getpid()}" in state.message
 
 
+@pytest.mark.usefixtures("opened")
+def test_run_of_a_lost_machine_is_marked_as_crashed_and_the_next_start_goes_on(
+    workspace: Workspace, worker: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    from prefect.client.orchestration import get_client
+
+    copy = Workspace(shutil.copytree(workspace.root, tmp_path / "w", symlinks=True))
+    answer_all(copy, 0)
+    there = {"parameters": {"workspace": str(copy.root)}}
+    with get_client(sync_client=True) as client, patience(client, 20):
+        first = begin("close-round/close", timeout=0, **there)
+        wait_for("TRAIN", lambda: "label" in billed(copy, 0))
+        # Neither the run nor its worker can tell any more.
+        worker.send_signal(signal.SIGSTOP)
+        try:
+            kill_at_work(copy)
+            wait_for("the crash", lambda: client.read_flow_run(first.id).state.is_crashed())
+        finally:
+            worker.send_signal(signal.SIGCONT)
+        assert "No sign of life" in client.read_flow_run(first.id).state.message
+    assert ended("close-round/close", **there).state.name == "LoopEnded"
+
+
+@contextmanager
+def patience(client: Any, seconds: int) -> Iterator[None]:
+    """For the length of the block runs may be silent for no longer."""
+    (usual,) = [automation for automation in automations(None) if "silent" in automation.name]
+    (there,) = client.read_automations_by_name(usual.name)
+    trigger = usual.trigger.model_copy(update={"within": timedelta(seconds=seconds)})
+    client.update_automation(there.id, usual.model_copy(update={"trigger": trigger}))
+    try:
+        yield
+    finally:
+        client.update_automation(there.id, usual)
+
+
 def test_run_killed_in_train_is_gone_on_with_by_the_next_start(
-    workspace: Workspace, undisturbed: Workspace, worker: Path, told: tuple[str, list[dict[str, Any]]]
+    workspace: Workspace, undisturbed: Workspace, told: tuple[str, list[dict[str, Any]]]
 ) -> None:
     from prefect.client.orchestration import get_client
 
@@ -224,7 +268,7 @@ def test_run_killed_in_train_is_gone_on_with_by_the_next_start(
     wait_for("TRAIN", lambda: "label" in billed(workspace, 0))
     # A start in the meantime is refused, and not kept for later.
     assert ended("close-round/close").state.type.value == "CANCELLED"
-    os.kill(json.loads((workspace.root / "data" / ".lock").read_text())["pid"], signal.SIGKILL)
+    kill_at_work(workspace)
     assert "train" not in billed(workspace, 0)
     with get_client(sync_client=True) as client:
         wait_for("the crash", lambda: client.read_flow_run(first.id).state.is_crashed())
@@ -233,5 +277,6 @@ def test_run_killed_in_train_is_gone_on_with_by_the_next_start(
     assert results(workspace) == results(undisturbed)
     assert ended("close-round/close").state.name == "NothingToClose"
     assert rounds(workspace) == [0]
-    wait_for("the notification", lambda: [note for note in told[1] if "LoopEnded" in note["text"]])
-    assert len({note["text"] for note in told[1] if "LoopEnded" in note["text"]}) == 1
+    ending = f"Frugal Loop: LoopEnded\n{workspace.root}: "
+    wait_for("the notification", lambda: [note for note in told[1] if note["text"].startswith(ending)])
+    assert len({note["text"] for note in told[1] if note["text"].startswith(ending)}) == 1
