@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 from tasks import files
 from tasks.config import Config
 from tasks.cost import ledger
-from tasks.drawer import skipped
+from tasks.datasets.store import load_task
+from tasks.drawer import skipped, unpaid
 from tasks.errors import WaitingForLabels
 from tasks.label import journal
 from tasks.label.labels import Answer
 from tasks.label.settle import Progress, progress, settle
-from tasks.rounds import Workspace
+from tasks.rounds import Workspace, load_config
 from tasks.task_type import TaskType
 
 #: Tasks that are told one by one.
@@ -40,6 +41,12 @@ def stand(
     settled = settle(ids, answers, task, config.label)
     before = files.count_rows(workspace.previous_dir(round_) / "labeled.parquet")
     return progress(settled, since(workspace, round_), known, config.label, before), answers
+
+
+def disputes(workspace: Workspace, round_: int) -> tuple[str, ...]:
+    """The ids of an open round on which annotators disagree so far."""
+    ids = unpaid(workspace, round_)
+    return stand(workspace, round_, ids, load_task(workspace), load_config(workspace))[0].disputes
 
 
 def since(workspace: Workspace, round_: int) -> datetime | None:

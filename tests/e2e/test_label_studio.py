@@ -51,6 +51,11 @@ def bobs_token(studio: Studio) -> str:
     return studio.invite(BOB)
 
 
+@pytest.fixture(scope="module")
+def carls_token(studio: Studio) -> str:
+    return studio.invite("carl@example.com")
+
+
 @pytest.fixture(autouse=True)
 def _connected(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(api.URL, studio.url)
@@ -239,6 +244,48 @@ def test_an_import_that_is_lost_or_comes_twice_leaves_no_copies(
         left = there(ann, number)
         assert sorted(task["data"]["id"] for task in left) == sorted(selected(workspace))
         assert copies[ASKED]["id"] in [task["id"] for task in left]
+
+
+def test_a_dispute_is_offered_to_one_more_annotator(
+    tmp_path: Path, studio: Studio, bobs_token: str, carls_token: str
+) -> None:
+    workspace = opened(tmp_path / "w")
+    number = project(workspace)
+    with studio.user() as ann, studio.user(bobs_token) as bob, studio.user(carls_token) as carl:
+        first, second, *rest = there(ann, number)
+        for user, choice in ((ann, "1"), (bob, "2")):
+            annotate(user, first["id"], choice)
+            for task in rest:
+                annotate(user, task["id"], "5")
+        annotate(bob, second["id"], "5")
+        assert offered(carl, number) == second["id"]
+        annotate(carl, second["id"], "5")
+        # As far as the server is concerned, everything is done.
+        assert offered(carl, number) is None
+        assert "1 disputed tasks opened for one more annotator" in told(workspace)
+        assert "disputed tasks opened" not in told(workspace)
+        assert first["data"]["id"] in str(waiting(workspace, 0))
+        assert (offered(bob, number), offered(carl, number)) == (None, first["id"])
+        annotate(carl, first["id"], "3")
+        # Three say three things.
+        assert "1 disputed tasks opened for one more annotator" in told(workspace)
+        edit(bob, annotation(ann, first["id"], BOB), "1")
+        assert "1 revised" in told(workspace)
+        assert waiting(workspace, 0) is None
+
+
+def offered(user: httpx.Client, project: int) -> int | None:
+    """The task that the server asks somebody about next."""
+    answer = user.get(f"/api/projects/{project}/next")
+    return None if answer.status_code == 404 else int(answer.raise_for_status().json()["id"])
+
+
+def annotation(user: httpx.Client, task: int, email: str) -> int:
+    """What somebody has said of a task, by its number."""
+    people = {one["email"]: one["id"] for one in user.get("/api/users/").raise_for_status().json()}
+    found = user.get(f"/api/tasks/{task}/annotations/").raise_for_status().json()
+    (own,) = [one["id"] for one in found if one["completed_by"] == people[email]]
+    return int(own)
 
 
 def test_what_makes_no_sense_is_refused_and_told_until_it_is_mended(tmp_path: Path, studio: Studio) -> None:

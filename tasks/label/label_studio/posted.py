@@ -1,6 +1,6 @@
 """The tasks of a project: each carries its item and its round, by which it is known again."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -96,6 +96,19 @@ def withdraw_copies(client: Client, posted: Sequence[Posted]) -> list[Posted]:
         seen.add((one.item, one.round))
         left.append(one)
     return sorted(left, key=lambda one: one.id)
+
+
+def reopen(client: Client, posted: Sequence[Posted], items: Collection[str]) -> int:
+    """Have one more annotator asked about the tasks of ``items`` that the server takes for done.
+
+    Returns:
+        How many those were.
+    """
+    done = [one for one in posted if one.done and one.item in items]
+    for one in done:
+        # By the number alone it stays done; by the other alone it is done again when it is next offered to somebody.
+        client.patch(f"/api/tasks/{one.id}/", {"is_labeled": False, "overlap": len(one.stubs) + 1})
+    return len(done)
 
 
 def retire(client: Client, posted: Sequence[Posted]) -> None:

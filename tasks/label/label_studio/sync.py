@@ -10,6 +10,7 @@ from tasks.label.label_studio import fetch, posted, project
 from tasks.label.label_studio.client import Client, connect
 from tasks.label.label_studio.page import configuration, result
 from tasks.label.label_studio.posted import Posted
+from tasks.label.people import disputes
 from tasks.loop_id import loop_id
 from tasks.rounds import Workspace, load_config
 from tasks.task_type import TaskType
@@ -17,6 +18,8 @@ from tasks.task_type import TaskType
 
 def sync(workspace: Workspace, round_: int) -> str:
     """Publish the tasks of an open round that are not there, take in new and revised annotations, and tell of both.
+
+    Tasks on which annotators disagree, are offered to one more of them.
 
     Raises:
         ConfigError: there is no token, or it or the address is not valid.
@@ -32,8 +35,10 @@ def sync(workspace: Workspace, round_: int) -> str:
         if number is None:
             return "Label Studio: nothing to ask"
         there = posted.withdraw_copies(client, there)
-        told = fetch.take_in(client, number, workspace, round_, there)
-        return "; ".join([f"Label Studio, project {number}: {len(missing)} tasks published", *told])
+        told = [f"{len(missing)} tasks published", *fetch.take_in(client, number, workspace, round_, there)]
+        if reopened := posted.reopen(client, there, disputes(workspace, round_)):
+            told.append(f"{reopened} disputed tasks opened for one more annotator")
+        return f"Label Studio, project {number}: {'; '.join(told)}"
 
 
 def _missing(workspace: Workspace, round_: int, there: Sequence[Posted]) -> list[dict[str, Any]]:
