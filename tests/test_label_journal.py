@@ -245,6 +245,66 @@ def test_what_is_added_is_later_than_a_file_that_lies_in_the_folder(open_round: 
     assert column(open_round.round_dir(0) / "labels.parquet", "label") == [2] + [1] * 8
 
 
+HUB = [("x", "ann"), ("x", "bob"), ("y", "ann")]
+
+
+def told(open_round: Workspace) -> dict[tuple[str, str], Answer]:
+    """Answers of a hub to two items."""
+    names = dict(zip("xy", selected(open_round), strict=False))
+    return {(names[item], who): said(names[item], 1, who, "2026-01-31T10:00:00Z") for item, who in HUB}
+
+
+def exchanged(open_round: Workspace, there: dict[int, set[str]], *given: Answer) -> journal.Taken:
+    """An exchange with a hub in which task 7 is of the first item and task 8 of the second one."""
+    numbers = dict(zip(selected(open_round), (7, 8), strict=False))
+    return journal.exchange(open_round, 0, {(one.id, one.annotator): (one, numbers[one.id]) for one in given}, there)
+
+
+def test_what_is_deleted_in_a_hub_is_withdrawn_once(open_round: Workspace) -> None:
+    given = told(open_round)
+    assert exchanged(open_round, {7: {"ann", "bob"}, 8: {"ann"}}, *given.values()) == journal.Taken(new=3)
+    assert exchanged(open_round, {7: {"bob"}, 8: {"ann"}}) == journal.Taken(withdrawn=1)
+    before = snapshot(open_round.root)
+    assert exchanged(open_round, {7: {"bob"}, 8: {"ann"}}) == journal.Taken()
+    assert snapshot(open_round.root) == before
+    assert [(one.id, one.annotator) for one in journal.load(open_round, 0).answers] == list(given)[1:]
+
+
+def test_a_hub_without_its_tasks_has_withdrawn_nothing(open_round: Workspace) -> None:
+    exchanged(open_round, {7: {"ann", "bob"}, 8: {"ann"}}, *told(open_round).values())
+    assert exchanged(open_round, {}) == journal.Taken()
+    # Made anew they may have the old numbers.
+    journal.detach(open_round, 0)
+    assert exchanged(open_round, {7: set(), 8: set()}) == journal.Taken()
+    assert len(journal.load(open_round, 0).answers) == 3
+
+
+@pytest.mark.parametrize(("time", "taken"), [("", {"revised": 1}), ("2026-02-01T10:00:00Z", {"revised": 1})])
+def test_what_a_file_gives_stays_whatever_is_deleted_in_a_hub(
+    open_round: Workspace, tmp_path: Path, time: str, taken: dict[str, int]
+) -> None:
+    exchanged(open_round, {7: {"ann", "bob"}, 8: {"ann"}}, *told(open_round).values())
+    id_ = selected(open_round)[0]
+    path = write_csv(tmp_path / "a.csv", [f"{id_},cat,ann,{time},,"])
+    assert journal.take_in_file(open_round, 0, path) == journal.Taken(**taken)
+    # The annotation that is older than the file comes again, and is no later for that.
+    again = [told(open_round)[id_, "ann"]] if time else []
+    exchanged(open_round, {7: {"ann", "bob"}, 8: {"ann"}}, *again)
+    assert exchanged(open_round, {7: {"bob"}, 8: {"ann"}}) == journal.Taken()
+    assert {(one.annotator, one.label) for one in journal.load(open_round, 0).answers if one.id == id_} == {
+        ("ann", 2),
+        ("bob", 1),
+    }
+
+
+def test_an_answer_that_is_deleted_and_given_again_is_new(open_round: Workspace) -> None:
+    given = list(told(open_round).values())
+    exchanged(open_round, {7: {"ann", "bob"}, 8: {"ann"}}, *given)
+    exchanged(open_round, {7: {"ann", "bob"}, 8: set()})
+    assert exchanged(open_round, {7: {"ann", "bob"}, 8: {"ann"}}, given[2]) == journal.Taken(new=1)
+    assert exchanged(open_round, {7: {"ann", "bob"}, 8: set()}) == journal.Taken(withdrawn=1)
+
+
 def test_adding_the_file_that_lies_in_the_folder_keeps_it(open_round: Workspace) -> None:
     path = write_csv(open_round.round_dir(0) / "labels.csv", [f"{id_},bee,,,," for id_ in selected(open_round)])
     journal.take_in_file(open_round, 0, path)

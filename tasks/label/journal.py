@@ -4,13 +4,16 @@ It lies in the round's folder, and nobody but its own machine keeps it: LABEL co
 versioned. There is one answer per item and annotator; of two, the later one counts. A file that was taken in once
 changes nothing the second time, whatever came in between.
 
+An answer that came from a hub, such as Label Studio, goes again when it is deleted there, unless a file gives it too.
+The number of its task there is kept with it, since a hub that has lost its tasks has taken nothing back.
+
 A file of answers that somebody has put into the folder, labels.csv or labels.jsonl, counts as if it was taken in last;
 before other answers are taken in, it is itself, so that these are later.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,9 @@ from tasks.label.labels import Answer
 from tasks.rounds import Workspace
 from tasks.task_type import TaskType
 
+#: An item and an annotator.
+Key = tuple[str, str]
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -35,6 +41,8 @@ class Taken:
     revised: int = 0
     #: Known already, or older than what is known.
     same: int = 0
+    #: Deleted in the hub that it came from.
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,8 @@ class Journal:
     answers: tuple[Answer, ...] = ()
     #: SHA-256 of the files that were taken in.
     sources: tuple[str, ...] = ()
+    #: The numbers of the hub's tasks, for the answers that came from it and from nowhere else since.
+    tasks: Mapping[Key, int] = field(default_factory=dict)
 
 
 def load(workspace: Workspace, round_: int) -> Journal:
@@ -92,12 +102,45 @@ def take_in(workspace: Workspace, round_: int, given: Sequence[Answer], source: 
     return taken
 
 
+def exchange(
+    workspace: Workspace, round_: int, given: Mapping[Key, tuple[Answer, int]], there: Mapping[int, Collection[str]]
+) -> Taken:
+    """Bring the journal up to date with a hub: keep what is new there, drop what has been deleted there.
+
+    Args:
+        given: checked answers that are new or were edited, with the numbers of their tasks.
+        there: who has annotated each of the round's tasks, by number.
+
+    Raises:
+        AnswerError: a file of answers in the round's folder does not fit the tasks; nothing was written.
+    """
+    kept, before = _read(workspace, round_), load(workspace, round_)
+    gone = {key for key, task in before.tasks.items() if task in there and key[1] not in there[task]}
+    left = tuple(answer for answer in before.answers if (answer.id, answer.annotator) not in gone)
+    journal, taken = _merged(replace(before, answers=left), [answer for answer, _ in given.values()])
+    known = set(journal.answers)
+    new = {key: task for key, (answer, task) in given.items() if answer in known}
+    journal = replace(journal, tasks={key: task for key, task in journal.tasks.items() if key not in gone} | new)
+    if journal != kept:
+        _write(workspace, round_, journal)
+    return replace(taken, withdrawn=len(gone))
+
+
+def detach(workspace: Workspace, round_: int) -> None:
+    """Keep all answers for good, as the tasks in the hub that some came from are no more."""
+    kept = _read(workspace, round_)
+    if kept.tasks:
+        _write(workspace, round_, replace(kept, tasks={}))
+
+
 def _merged(journal: Journal, given: Iterable[Answer]) -> tuple[Journal, Taken]:
     known = {(answer.id, answer.annotator): answer for answer in journal.answers}
+    tasks = dict(journal.tasks)
     new = revised = same = 0
     for answer in given:
         key = (answer.id, answer.annotator)
         before = known.get(key)
+        tasks.pop(key, None)
         if before is None:
             new += 1
         elif before == answer or _is_older(answer, before):
@@ -106,7 +149,7 @@ def _merged(journal: Journal, given: Iterable[Answer]) -> tuple[Journal, Taken]:
         else:
             revised += 1
         known[key] = answer
-    return replace(journal, answers=tuple(known.values())), Taken(new, revised, same)
+    return replace(journal, answers=tuple(known.values()), tasks=tasks), Taken(new, revised, same)
 
 
 def _is_older(answer: Answer, before: Answer) -> bool:
@@ -133,7 +176,10 @@ def _read(workspace: Workspace, round_: int) -> Journal:
     task = load_task(workspace)
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return Journal(tuple(_parsed(one, task) for one in stored["answers"]), tuple(stored["sources"]))
+        answers = tuple(_parsed(one, task) for one in stored["answers"])
+        # Earlier releases kept no tasks.
+        tasks = {(id_, annotator): number for id_, annotator, number in stored.get("tasks", [])}
+        return Journal(answers, tuple(stored["sources"]), tasks)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: damaged ({error}); remove it, and take in the files of answers again with `frugal answers add`"
@@ -143,7 +189,8 @@ def _read(workspace: Workspace, round_: int) -> Journal:
 def _write(workspace: Workspace, round_: int, journal: Journal) -> None:
     task = load_task(workspace)
     answers = [_plain(answer, task) for answer in journal.answers]
-    files.write_json(_file(workspace, round_), {"sources": list(journal.sources), "answers": answers})
+    tasks = [[*key, number] for key, number in journal.tasks.items()]
+    files.write_json(_file(workspace, round_), {"sources": list(journal.sources), "answers": answers, "tasks": tasks})
 
 
 def _plain(answer: Answer, task: TaskType) -> dict[str, Any]:

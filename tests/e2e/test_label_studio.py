@@ -274,6 +274,29 @@ def test_a_dispute_is_offered_to_one_more_annotator(
         assert waiting(workspace, 0) is None
 
 
+def test_an_annotation_that_is_deleted_takes_its_answer_back(tmp_path: Path, studio: Studio, bobs_token: str) -> None:
+    workspace = opened(tmp_path / "w")
+    number = project(workspace)
+    with studio.user() as ann, studio.user(bobs_token) as bob:
+        first, *rest = there(ann, number)
+        made = [annotate(user, task["id"], "5") for task in (first, *rest) for user in (ann, bob)]
+        assert f"{2 * ASKED} new answers" in told(workspace)
+        ann.delete(f"/api/annotations/{made[0]['id']}/").raise_for_status()
+        assert "1 answers withdrawn" in told(workspace)
+        assert "withdrawn" not in told(workspace)
+        assert "1 more labels" in str(waiting(workspace, 0))
+        assert offered(ann, number) == first["id"]
+        annotate(ann, first["id"], "6")
+        annotate(ann, first["id"], "5")
+        assert "1 new answers" in told(workspace)
+        assert waiting(workspace, 0) is None
+        # A project that is lost takes no answer with it.
+        ann.delete(f"/api/projects/{number}/").raise_for_status()
+        assert f"{ASKED} tasks published; 0 new answers, 0 revised" in told(workspace)
+        assert "withdrawn" not in told(workspace)
+        assert waiting(workspace, 0) is None
+
+
 def offered(user: httpx.Client, project: int) -> int | None:
     """The task that the server asks somebody about next."""
     answer = user.get(f"/api/projects/{project}/next")

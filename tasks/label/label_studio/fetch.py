@@ -9,6 +9,7 @@ from tasks.cost import ledger
 from tasks.label import journal
 from tasks.label.answers import RowError
 from tasks.label.asked import asked
+from tasks.label.journal import Key
 from tasks.label.label_studio import annotations, posted
 from tasks.label.label_studio.annotations import Users
 from tasks.label.label_studio.client import Client
@@ -20,8 +21,8 @@ from tasks.rounds import Workspace
 _TOLD = 3
 _FIELDS = ("id", "annotations", "result", "was_cancelled", "lead_time", "completed_by", "updated_at")
 
-#: When an answer was given, by item and annotator.
-Times = dict[tuple[str, str], str | None]
+#: When an answer was given.
+Times = dict[Key, str | None]
 
 
 def take_in(client: Client, project: int, workspace: Workspace, round_: int, there: Sequence[Posted]) -> list[str]:
@@ -38,8 +39,11 @@ def take_in(client: Client, project: int, workspace: Workspace, round_: int, the
         (answer.id, answer.annotator): answer.labeled_at for answer in journal.load(workspace, round_).answers
     }
     given, faults = _fetched(client, project, workspace, round_, _unknown(there, users, known), users)
-    taken = journal.take_in(workspace, round_, given)
+    annotated = {one.id: {users.name(stub.user) for stub in one.stubs} for one in there}
+    taken = journal.exchange(workspace, round_, given, annotated)
     told = [f"{taken.new} new answers, {taken.revised} revised"]
+    if taken.withdrawn:
+        told.append(f"{taken.withdrawn} answers withdrawn, as they were deleted there")
     if faults:
         more = f" and {len(faults) - _TOLD} more" if len(faults) > _TOLD else ""
         told.append(f"{len(faults)} annotations refused: {', '.join(faults[:_TOLD])}{more}")
@@ -69,8 +73,8 @@ def _fetched(
     round_: int,
     wanted: dict[int, tuple[str | None, set[int]]],
     users: Users,
-) -> tuple[list[Answer], list[str]]:
-    """Answers in the order in which they were given, and what is wrong with annotations that give none."""
+) -> tuple[dict[Key, tuple[Answer, int]], list[str]]:
+    """Answers with their tasks, in the order in which they were given, and what is wrong with other annotations."""
     tasks, given, faults = asked(workspace, round_), [], []
     for found in client.chosen(project, _FIELDS, list(wanted)):
         item, ids = wanted.get(found.get("id", 0), (None, set()))
@@ -78,10 +82,12 @@ def _fetched(
             if not isinstance(annotation, dict) or annotation.get("id") not in ids:
                 continue
             try:
-                given.append(annotations.answer(annotation, item, users, tasks))
+                given.append((annotations.answer(annotation, item, users, tasks), found["id"]))
             except RowError as fault:
                 faults.append(f"task {found['id']} ({item}): {fault}")
-    return sorted(given, key=lambda answer: answer.labeled_at or ""), faults
+    given.sort(key=lambda one: one[0].labeled_at or "")
+    # Of copies of a task that one person has annotated, the later answer counts.
+    return {(answer.id, answer.annotator): (answer, task) for answer, task in given}, faults
 
 
 def _late(client: Client, project: int, workspace: Workspace, round_: int, users: Users) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 from tasks import files
 from tasks.datasets import pages
 from tasks.datasets.store import load_task
+from tasks.label import journal
 from tasks.label.label_studio import fetch, posted, project
 from tasks.label.label_studio.client import Client, connect
 from tasks.label.label_studio.page import configuration, result
@@ -30,6 +31,8 @@ def sync(workspace: Workspace, round_: int) -> str:
         there = [] if number is None else posted.of_round(client, number, round_)
         missing = _missing(workspace, round_, there)
         if missing:
+            # What was annotated in tasks that are gone, as a project that somebody deleted, was not taken back.
+            journal.detach(workspace, round_)
             number = _publish(client, workspace, round_, number, missing)
             there = posted.of_round(client, number, round_)
         if number is None:

@@ -10,7 +10,7 @@ from tasks.rounds import Workspace, load_config
 
 #: The header that carries the shared secret.
 HEADER = "X-Frugal-Secret"
-_EVENTS = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED")
+_EVENTS = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED")
 
 
 def register(workspace: Workspace, address: str, secret: str) -> bool:
