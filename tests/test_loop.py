@@ -1,8 +1,8 @@
 """The loop as a state machine on files: whatever dies, the next process goes on and pays for nothing twice."""
 
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ CONF = Path("conf/digits.yaml").resolve()
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nothing may catch it."""
+    """Stands for SIGKILL in one process: nothing may catch it."""
 
 
 def begin(root: Path, *overrides: str) -> Workspace:
@@ -156,23 +156,23 @@ def test_another_seed_gives_another_loop(undisturbed: Workspace, tmp_path: Path)
 RENAMES = 99
 
 
-class Renames:
-    """Counts what Path.replace and Path.rename do, and dies just after number ``fatal``."""
+@contextmanager
+def kills(root: Path, to: Path) -> Iterator[list[Path]]:
+    """What a SIGKILL just after each rename within the block would leave of a workspace, in their order."""
+    left: list[Path] = []
 
-    def __init__(self, patch: pytest.MonkeyPatch, fatal: int | None = None) -> None:
-        self.count, self.fatal = 0, fatal
-        for name in ("replace", "rename"):
-            patch.setattr(Path, name, self.counting(getattr(Path, name)))
-
-    def counting(self, real: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+    def photographed(real: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
         def moved(path: Path, target: Path) -> Path:
             result = real(path, target)
-            self.count += 1
-            if self.count - 1 == self.fatal:
-                raise Killed
+            left.append(shutil.copytree(root, to / str(len(left))))
             return result
 
         return moved
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("replace", "rename"):
+            patch.setattr(Path, name, photographed(getattr(Path, name)))
+        yield left
 
 
 @pytest.fixture(scope="module")
@@ -183,22 +183,24 @@ def with_policies(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-def test_the_loop_makes_as_many_renames_as_are_tried_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch:
-        renames = Renames(patch)
-        finish(begin(tmp_path / "w", *POLICIES))
-    assert renames.count == RENAMES
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What kills have left of such loops."""
+    folder = tmp_path_factory.mktemp("killed")
+    with kills(folder / "w", folder) as left:
+        finish(begin(folder / "w", *POLICIES))
+    return left
+
+
+def test_the_loop_makes_as_many_renames_as_are_tried_below(killed: list[Path]) -> None:
+    assert len(killed) == RENAMES
 
 
 @pytest.mark.parametrize("fatal", range(RENAMES))
-def test_crash_after_any_rename_changes_nothing_in_the_end(
-    with_policies: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int
+def test_kill_after_any_rename_changes_nothing_in_the_end(
+    with_policies: Workspace, killed: list[Path], tmp_path: Path, fatal: int
 ) -> None:
-    root = tmp_path / "w"
-    with monkeypatch.context() as patch, suppress(Killed):
-        Renames(patch, fatal)
-        finish(begin(root, *POLICIES))
-    workspace = begin(root, *POLICIES)
+    workspace = begin(shutil.copytree(killed[fatal], tmp_path / "w"), *POLICIES)
     # What a start records first must not need more than what is there.
     catch_up(workspace, load_config(workspace))
     assert results(finish(workspace)) == results(with_policies)
@@ -233,25 +235,25 @@ def through_target(workspace: Workspace) -> None:
         loop.run(workspace, step)
 
 
-def test_decision_and_target_make_as_many_renames_as_are_tried_below(
-    undecided: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workspace = Workspace(shutil.copytree(undecided.root, tmp_path / "w"))
-    with monkeypatch.context() as patch:
-        renames = Renames(patch)
-        through_target(workspace)
-    assert renames.count == TARGET_RENAMES
+@pytest.fixture(scope="module")
+def killed_at_target(undecided: Workspace, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What kills have left around a TARGET."""
+    folder = tmp_path_factory.mktemp("killed")
+    root = shutil.copytree(undecided.root, folder / "w")
+    with kills(root, folder) as left:
+        through_target(Workspace(root))
+    return left
+
+
+def test_decision_and_target_make_as_many_renames_as_are_tried_below(killed_at_target: list[Path]) -> None:
+    assert len(killed_at_target) == TARGET_RENAMES
 
 
 @pytest.mark.parametrize("fatal", range(TARGET_RENAMES))
-def test_crash_around_a_target_changes_nothing_in_the_end(
-    undecided: Workspace, with_target: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fatal: int
+def test_kill_around_a_target_changes_nothing_in_the_end(
+    with_target: Workspace, killed_at_target: list[Path], tmp_path: Path, fatal: int
 ) -> None:
-    root = shutil.copytree(undecided.root, tmp_path / "w")
-    with monkeypatch.context() as patch, suppress(Killed):
-        Renames(patch, fatal)
-        through_target(Workspace(root))
-    workspace = begin(root, *PROXY)
+    workspace = begin(shutil.copytree(killed_at_target[fatal], tmp_path / "w"), *PROXY)
     catch_up(workspace, load_config(workspace))
     assert results(finish(workspace)) == results(with_target)
 
