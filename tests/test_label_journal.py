@@ -1,5 +1,6 @@
 """Answers come in parts, twice, late and corrected; none is lost, doubled, or paid twice."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -257,7 +258,13 @@ def told(open_round: Workspace) -> dict[tuple[str, str], Answer]:
 def exchanged(open_round: Workspace, there: dict[int, set[str]], *given: Answer) -> journal.Taken:
     """An exchange with a hub in which task 7 is of the first item and task 8 of the second one."""
     numbers = dict(zip(selected(open_round), (7, 8), strict=False))
-    return journal.exchange(open_round, 0, {(one.id, one.annotator): (one, numbers[one.id]) for one in given}, there)
+    made = [(one, numbers[one.id], annotation(numbers[one.id], one.annotator)) for one in given]
+    here = {task: [annotation(task, who) for who in people] for task, people in there.items()}
+    return journal.exchange(open_round, 0, made, here)
+
+
+def annotation(task: int, annotator: str) -> int:
+    return 10 * task + ["ann", "bob"].index(annotator)
 
 
 def test_what_is_deleted_in_a_hub_is_withdrawn_once(open_round: Workspace) -> None:
@@ -274,7 +281,7 @@ def test_a_hub_without_its_tasks_has_withdrawn_nothing(open_round: Workspace) ->
     exchanged(open_round, {7: {"ann", "bob"}, 8: {"ann"}}, *told(open_round).values())
     assert exchanged(open_round, {}) == journal.Taken()
     # Made anew they may have the old numbers.
-    journal.detach(open_round, 0)
+    journal.detach(open_round, 0, ())
     assert exchanged(open_round, {7: set(), 8: set()}) == journal.Taken()
     assert len(journal.load(open_round, 0).answers) == 3
 
@@ -295,6 +302,16 @@ def test_what_a_file_gives_stays_whatever_is_deleted_in_a_hub(
         ("ann", 2),
         ("bob", 1),
     }
+
+
+def test_answers_that_an_earlier_release_took_in_stay(open_round: Workspace) -> None:
+    exchanged(open_round, {7: {"ann", "bob"}, 8: {"ann"}}, *told(open_round).values())
+    path = open_round.round_dir(0) / "answers.json"
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    del stored["hub"]
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    assert exchanged(open_round, {7: set(), 8: set()}) == journal.Taken()
+    assert len(journal.load(open_round, 0).answers) == 3
 
 
 def test_an_answer_that_is_deleted_and_given_again_is_new(open_round: Workspace) -> None:

@@ -230,12 +230,12 @@ def test_an_address_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, add
 def test_of_copies_the_annotated_stays_and_of_equals_the_oldest() -> None:
     stub = Stub(1, 1, AT)
     given = [
-        Posted(1, "a", 0, False, ()),
-        Posted(2, "b", 0, False, ()),
-        Posted(3, "a", 0, False, (stub,)),
-        Posted(4, "b", 0, False, ()),
-        Posted(5, None, None, False, ()),
-        Posted(6, None, None, False, ()),
+        Posted(1, "a", 0, False, (), frozenset(), 1),
+        Posted(2, "b", 0, False, (), frozenset(), 1),
+        Posted(3, "a", 0, False, (stub,), frozenset({1}), 1),
+        Posted(4, "b", 0, False, (), frozenset(), 1),
+        Posted(5, None, None, False, (), frozenset(), 1),
+        Posted(6, None, None, False, (), frozenset(), 1),
     ]
     with connect(LabelStudioConfig(), served({})) as client:
         assert [one.id for one in posted.withdraw_copies(client, given)] == [2, 3, 5, 6]

@@ -4,15 +4,16 @@ It lies in the round's folder, and nobody but its own machine keeps it: LABEL co
 versioned. There is one answer per item and annotator; of two, the later one counts. A file that was taken in once
 changes nothing the second time, whatever came in between.
 
-An answer that came from a hub, such as Label Studio, goes again when it is deleted there, unless a file gives it too.
-The number of its task there is kept with it, since a hub that has lost its tasks has taken nothing back.
+An answer that came from a hub, such as Label Studio, goes again when it is deleted there, and what a file says instead
+counts again. The numbers of its task and annotation there are kept with it: a hub that has lost its tasks has taken
+nothing back, and an annotation is the same whatever its annotator is called meanwhile.
 
 A file of answers that somebody has put into the folder, labels.csv or labels.jsonl, counts as if it was taken in last;
 before other answers are taken in, it is itself, so that these are later.
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,26 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """An annotation in a hub, from which an answer came."""
+
+    task: int
+    annotation: int
+    #: When it was last changed.
+    at: str | None
+    #: What counts without it: an answer of a file, or of a task that the hub has lost.
+    beneath: Answer | None = None
+
+
+@dataclass(frozen=True)
 class Journal:
     """The answers so far, by item and annotator in the order in which they first came."""
 
     answers: tuple[Answer, ...] = ()
     #: SHA-256 of the files that were taken in.
     sources: tuple[str, ...] = ()
-    #: The numbers of the hub's tasks, for the answers that came from it and from nowhere else since.
-    tasks: Mapping[Key, int] = field(default_factory=dict)
+    #: What the hub has said, whether it counts or not.
+    hub: Mapping[Key, Entry] = field(default_factory=dict)
 
 
 def load(workspace: Workspace, round_: int) -> Journal:
@@ -103,59 +116,99 @@ def take_in(workspace: Workspace, round_: int, given: Sequence[Answer], source: 
 
 
 def exchange(
-    workspace: Workspace, round_: int, given: Mapping[Key, tuple[Answer, int]], there: Mapping[int, Collection[str]]
+    workspace: Workspace, round_: int, given: Sequence[tuple[Answer, int, int]], there: Mapping[int, Collection[int]]
 ) -> Taken:
     """Bring the journal up to date with a hub: keep what is new there, drop what has been deleted there.
 
     Args:
-        given: checked answers that are new or were edited, with the numbers of their tasks.
-        there: who has annotated each of the round's tasks, by number.
+        given: checked answers that are new or were edited, with the numbers of their tasks and annotations.
+        there: the annotations of each of the round's tasks, by number.
 
     Raises:
         AnswerError: a file of answers in the round's folder does not fit the tasks; nothing was written.
     """
     kept, before = _read(workspace, round_), load(workspace, round_)
-    gone = {key for key, task in before.tasks.items() if task in there and key[1] not in there[task]}
-    left = tuple(answer for answer in before.answers if (answer.id, answer.annotator) not in gone)
-    journal, taken = _merged(replace(before, answers=left), [answer for answer, _ in given.values()])
-    known = set(journal.answers)
-    new = {key: task for key, (answer, task) in given.items() if answer in known}
-    journal = replace(journal, tasks={key: task for key, task in journal.tasks.items() if key not in gone} | new)
+    left, withdrawn = _withdrawn(before, there)
+    journal, taken = _annotated(left, given)
     if journal != kept:
         _write(workspace, round_, journal)
-    return replace(taken, withdrawn=len(gone))
+    return replace(taken, withdrawn=withdrawn)
 
 
-def detach(workspace: Workspace, round_: int) -> None:
-    """Keep all answers for good, as the tasks in the hub that some came from are no more."""
+def detach(workspace: Workspace, round_: int, there: Collection[int]) -> None:
+    """Keep the answers for good whose tasks are no more in the hub; ``there`` are those that are."""
     kept = _read(workspace, round_)
-    if kept.tasks:
-        _write(workspace, round_, replace(kept, tasks={}))
+    left = {key: entry for key, entry in kept.hub.items() if entry.task in there}
+    if left != kept.hub:
+        _write(workspace, round_, replace(kept, hub=left))
 
 
-def _merged(journal: Journal, given: Iterable[Answer]) -> tuple[Journal, Taken]:
-    known = {(answer.id, answer.annotator): answer for answer in journal.answers}
-    tasks = dict(journal.tasks)
+def _withdrawn(journal: Journal, there: Mapping[int, Collection[int]]) -> tuple[Journal, int]:
+    """Without what was deleted in the hub, and how many answers that has changed."""
+    known, hub, count = _by_key(journal), dict(journal.hub), 0
+    for key, entry in journal.hub.items():
+        if entry.task not in there or entry.annotation in there[entry.task]:
+            continue
+        del hub[key]
+        count += known[key] != entry.beneath
+        if entry.beneath is None:
+            del known[key]
+        else:
+            known[key] = entry.beneath
+    return replace(journal, answers=tuple(known.values()), hub=hub), count
+
+
+def _annotated(journal: Journal, given: Sequence[tuple[Answer, int, int]]) -> tuple[Journal, Taken]:
+    """With what is new or was edited in the hub."""
+    known, hub = _by_key(journal), dict(journal.hub)
     new = revised = same = 0
-    for answer in given:
+    for answer, task, annotation in given:
         key = (answer.id, answer.annotator)
-        before = known.get(key)
-        tasks.pop(key, None)
+        before, entry = known.get(key), hub.get(key)
+        # Of copies of a task that one person has annotated, the later answer counts.
+        if entry is not None and _is_older(answer.labeled_at, entry.at):
+            same += 1
+            continue
+        beneath = before if entry is None else entry.beneath
+        hub[key] = Entry(task, annotation, answer.labeled_at, beneath)
         if before is None:
             new += 1
-        elif before == answer or _is_older(answer, before):
+        elif before == answer or (beneath is not None and _is_older(answer.labeled_at, beneath.labeled_at)):
             same += 1
             continue
         else:
             revised += 1
         known[key] = answer
-    return replace(journal, answers=tuple(known.values()), tasks=tasks), Taken(new, revised, same)
+    return replace(journal, answers=tuple(known.values()), hub=hub), Taken(new, revised, same)
 
 
-def _is_older(answer: Answer, before: Answer) -> bool:
-    if answer.labeled_at is None or before.labeled_at is None:
-        return False
-    return moment(answer.labeled_at) < moment(before.labeled_at)
+def _by_key(journal: Journal) -> dict[Key, Answer]:
+    return {(answer.id, answer.annotator): answer for answer in journal.answers}
+
+
+def _merged(journal: Journal, given: Iterable[Answer]) -> tuple[Journal, Taken]:
+    known, hub = _by_key(journal), dict(journal.hub)
+    new = revised = same = 0
+    for answer in given:
+        key = (answer.id, answer.annotator)
+        before = known.get(key)
+        if (entry := hub.get(key)) is not None and (
+            entry.beneath is None or not _is_older(answer.labeled_at, entry.beneath.labeled_at)
+        ):
+            hub[key] = replace(entry, beneath=answer)
+        if before is None:
+            new += 1
+        elif before == answer or _is_older(answer.labeled_at, before.labeled_at):
+            same += 1
+            continue
+        else:
+            revised += 1
+        known[key] = answer
+    return replace(journal, answers=tuple(known.values()), hub=hub), Taken(new, revised, same)
+
+
+def _is_older(time: str | None, before: str | None) -> bool:
+    return time is not None and before is not None and moment(time) < moment(before)
 
 
 def _dropped(workspace: Workspace, round_: int) -> Path | None:
@@ -177,9 +230,9 @@ def _read(workspace: Workspace, round_: int) -> Journal:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         answers = tuple(_parsed(one, task) for one in stored["answers"])
-        # Earlier releases kept no tasks.
-        tasks = {(id_, annotator): number for id_, annotator, number in stored.get("tasks", [])}
-        return Journal(answers, tuple(stored["sources"]), tasks)
+        # Earlier releases did not keep it.
+        hub = dict(_entry(one, lambda answer: _parsed(answer, task)) for one in stored.get("hub", []))
+        return Journal(answers, tuple(stored["sources"]), hub)
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: damaged ({error}); remove it, and take in the files of answers again with `frugal answers add`"
@@ -189,8 +242,23 @@ def _read(workspace: Workspace, round_: int) -> Journal:
 def _write(workspace: Workspace, round_: int, journal: Journal) -> None:
     task = load_task(workspace)
     answers = [_plain(answer, task) for answer in journal.answers]
-    tasks = [[*key, number] for key, number in journal.tasks.items()]
-    files.write_json(_file(workspace, round_), {"sources": list(journal.sources), "answers": answers, "tasks": tasks})
+    hub = [
+        {
+            "id": id_,
+            "annotator": annotator,
+            **vars(entry),
+            "beneath": None if entry.beneath is None else _plain(entry.beneath, task),
+        }
+        for (id_, annotator), entry in journal.hub.items()
+    ]
+    files.write_json(_file(workspace, round_), {"sources": list(journal.sources), "answers": answers, "hub": hub})
+
+
+def _entry(stored: dict[str, Any], parsed: Callable[[dict[str, Any]], Answer]) -> tuple[Key, Entry]:
+    values = dict(stored)
+    key = (values.pop("id"), values.pop("annotator"))
+    beneath = values.pop("beneath")
+    return key, Entry(**values, beneath=None if beneath is None else parsed(beneath))
 
 
 def _plain(answer: Answer, task: TaskType) -> dict[str, Any]:

@@ -44,9 +44,10 @@ def stand(
 
 
 def disputes(workspace: Workspace, round_: int) -> tuple[str, ...]:
-    """The ids of an open round on which annotators disagree so far."""
+    """The ids of an open round on which annotators disagree so far; none where it may close without another answer."""
     ids = unpaid(workspace, round_)
-    return stand(workspace, round_, ids, load_task(workspace), load_config(workspace))[0].disputes
+    now = stand(workspace, round_, ids, load_task(workspace), load_config(workspace))[0]
+    return () if now.closes(datetime.now(UTC)) else now.disputes
 
 
 def since(workspace: Workspace, round_: int) -> datetime | None:

@@ -1,6 +1,7 @@
 """Annotations of a round into its journal: those that it does not have yet, or that were edited since."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from tasks import files
@@ -34,13 +35,14 @@ def take_in(client: Client, project: int, workspace: Workspace, round_: int, the
         HubError: the server is away, refuses or makes no sense; nothing was kept.
         AnswerError: a file of answers in the round's folder does not fit.
     """
-    users = annotations.users(client)
-    known: Times = {
-        (answer.id, answer.annotator): answer.labeled_at for answer in journal.load(workspace, round_).answers
-    }
-    given, faults = _fetched(client, project, workspace, round_, _unknown(there, users, known), users)
-    annotated = {one.id: {users.name(stub.user) for stub in one.stubs} for one in there}
-    taken = journal.exchange(workspace, round_, given, annotated)
+    users, before = annotations.users(client), journal.load(workspace, round_)
+    known: Times = {(answer.id, answer.annotator): answer.labeled_at for answer in before.answers}
+    # A file may say something else, and later, of what has been taken in.
+    known |= {key: entry.at for key, entry in before.hub.items()}
+    # Somebody who is renamed, or removed there, has not answered once more.
+    names = {entry.annotation: key[1] for key, entry in before.hub.items()}
+    given, faults = _fetched(client, project, workspace, round_, _unknown(there, users, known, names), users, names)
+    taken = journal.exchange(workspace, round_, given, {one.id: one.annotations for one in there})
     told = [f"{taken.new} new answers, {taken.revised} revised"]
     if taken.withdrawn:
         told.append(f"{taken.withdrawn} answers withdrawn, as they were deleted there")
@@ -52,14 +54,20 @@ def take_in(client: Client, project: int, workspace: Workspace, round_: int, the
     return told
 
 
-def _unknown(there: Sequence[Posted], users: Users, known: Times) -> dict[int, tuple[str | None, set[int]]]:
+def _unknown(
+    there: Sequence[Posted], users: Users, known: Times, names: Mapping[int, str]
+) -> dict[int, tuple[str | None, set[int]]]:
     """By task: its item, and the annotations that the journal does not have as they are now."""
-    each = {one.id: (one.item, {stub.id for stub in one.stubs if not _has(known, one, stub, users)}) for one in there}
-    return {id_: (item, wanted) for id_, (item, wanted) in each.items() if wanted}
+    found: dict[int, tuple[str | None, set[int]]] = {}
+    for one in there:
+        who = {stub: names.get(stub.id) or users.name(stub.user) for stub in one.stubs}
+        if wanted := {stub.id for stub, name in who.items() if not _has(known, one, stub, name)}:
+            found[one.id] = (one.item, wanted)
+    return found
 
 
-def _has(known: Times, one: Posted, stub: Stub, users: Users) -> bool:
-    kept = known.get((one.item or "", users.name(stub.user)))
+def _has(known: Times, one: Posted, stub: Stub, name: str) -> bool:
+    kept = known.get((one.item or "", name))
     try:
         return kept is not None and moment(kept) == moment(stub.updated_at)
     except ValueError:
@@ -73,8 +81,9 @@ def _fetched(
     round_: int,
     wanted: dict[int, tuple[str | None, set[int]]],
     users: Users,
-) -> tuple[dict[Key, tuple[Answer, int]], list[str]]:
-    """Answers with their tasks, in the order in which they were given, and what is wrong with other annotations."""
+    names: Mapping[int, str],
+) -> tuple[list[tuple[Answer, int, int]], list[str]]:
+    """Answers with the numbers of their tasks and their own, in the order in which they were given, and faults."""
     tasks, given, faults = asked(workspace, round_), [], []
     for found in client.chosen(project, _FIELDS, list(wanted)):
         item, ids = wanted.get(found.get("id", 0), (None, set()))
@@ -82,12 +91,12 @@ def _fetched(
             if not isinstance(annotation, dict) or annotation.get("id") not in ids:
                 continue
             try:
-                given.append((annotations.answer(annotation, item, users, tasks), found["id"]))
+                answer = annotations.answer(annotation, item, users, tasks)
+                answer = replace(answer, annotator=names.get(annotation["id"], answer.annotator))
+                given.append((answer, found["id"], annotation["id"]))
             except RowError as fault:
                 faults.append(f"task {found['id']} ({item}): {fault}")
-    given.sort(key=lambda one: one[0].labeled_at or "")
-    # Of copies of a task that one person has annotated, the later answer counts.
-    return {(answer.id, answer.annotator): (answer, task) for answer, task in given}, faults
+    return sorted(given, key=lambda one: one[0].labeled_at or ""), faults
 
 
 def _late(client: Client, project: int, workspace: Workspace, round_: int, users: Users) -> int:
@@ -102,7 +111,7 @@ def _late(client: Client, project: int, workspace: Workspace, round_: int, users
             continue
         if one.round not in kept:
             kept[one.round] = _taken(workspace, one.round)
-        late += sum(not _has(kept[one.round], one, stub, users) for stub in one.stubs)
+        late += sum(not _has(kept[one.round], one, stub, users.name(stub.user)) for stub in one.stubs)
     return late
 
 

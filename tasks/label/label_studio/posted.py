@@ -10,7 +10,7 @@ from tasks.label.label_studio.client import Client
 
 #: What a task carries besides what it shows: small, and read without that.
 _ITEM, _ROUND = "frugal_item", "frugal_round"
-_FIELDS = ("id", "meta", "is_labeled", "annotations", "updated_at", "completed_by")
+_FIELDS = ("id", "meta", "is_labeled", "overlap", "annotations", "updated_at", "completed_by")
 #: Bytes and tasks of one import, so that a slow server answers in time.
 _BYTES, _TASKS = 4_000_000, 200
 
@@ -36,6 +36,10 @@ class Posted:
     done: bool
     #: The latest of each user.
     stubs: tuple[Stub, ...]
+    #: The numbers of all.
+    annotations: frozenset[int]
+    #: Of how many annotations there are to be.
+    overlap: int
 
 
 def of_round(client: Client, project: int, round_: int) -> list[Posted]:
@@ -99,16 +103,17 @@ def withdraw_copies(client: Client, posted: Sequence[Posted]) -> list[Posted]:
 
 
 def reopen(client: Client, posted: Sequence[Posted], items: Collection[str]) -> int:
-    """Have one more annotator asked about the tasks of ``items`` that the server takes for done.
+    """Have one more annotator asked about the tasks of ``items`` that the server offers to nobody.
 
     Returns:
         How many those were.
     """
-    done = [one for one in posted if one.done and one.item in items]
-    for one in done:
+    # It takes a task for done by annotators, and offers it by annotations, of which one person may make several.
+    kept = [one for one in posted if (one.done or one.overlap <= len(one.annotations)) and one.item in items]
+    for one in kept:
         # By the number alone it stays done; by the other alone it is done again when it is next offered to somebody.
-        client.patch(f"/api/tasks/{one.id}/", {"is_labeled": False, "overlap": len(one.stubs) + 1})
-    return len(done)
+        client.patch(f"/api/tasks/{one.id}/", {"is_labeled": False, "overlap": len(one.annotations) + 1})
+    return len(kept)
 
 
 def retire(client: Client, posted: Sequence[Posted]) -> None:
@@ -137,12 +142,15 @@ def _parsed(found: Mapping[str, Any]) -> Posted:
     meta = found["meta"] if isinstance(found["meta"], dict) else {}
     item, round_ = meta.get(_ITEM), meta.get(_ROUND)
     ours = isinstance(item, str) and isinstance(round_, int)
+    stubs = [_stub(one) for one in found["annotations"]]
     return Posted(
         id=int(found["id"]),
         item=item if ours else None,
         round=round_ if ours else None,
         done=bool(found["is_labeled"]),
-        stubs=_latest([_stub(one) for one in found["annotations"]]),
+        stubs=_latest(stubs),
+        annotations=frozenset(stub.id for stub in stubs),
+        overlap=int(found["overlap"]),
     )
 
 

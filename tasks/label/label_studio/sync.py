@@ -31,14 +31,16 @@ def sync(workspace: Workspace, round_: int) -> str:
         there = [] if number is None else posted.of_round(client, number, round_)
         missing = _missing(workspace, round_, there)
         if missing:
-            # What was annotated in tasks that are gone, as a project that somebody deleted, was not taken back.
-            journal.detach(workspace, round_)
+            # What was annotated in tasks that are gone, as a project that somebody deleted, was not taken back. The
+            # new ones may have their numbers.
+            journal.detach(workspace, round_, {one.id for one in there})
             number = _publish(client, workspace, round_, number, missing)
             there = posted.of_round(client, number, round_)
         if number is None:
             return "Label Studio: nothing to ask"
-        there = posted.withdraw_copies(client, there)
         told = [f"{len(missing)} tasks published", *fetch.take_in(client, number, workspace, round_, there)]
+        # Not before: a copy that has lost its annotation says that its answer is taken back.
+        there = posted.withdraw_copies(client, there)
         if reopened := posted.reopen(client, there, disputes(workspace, round_)):
             told.append(f"{reopened} disputed tasks opened for one more annotator")
         return f"Label Studio, project {number}: {'; '.join(told)}"
