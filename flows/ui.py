@@ -22,6 +22,10 @@ _HOST = "127.0.0.1"
 _START_S, _STOP_S = 180.0, 10.0
 
 
+#: Five processes for jobs that a loop has none of would take most of MLflow's start.
+_LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
 @dataclass
 class _Page:
     name: str
@@ -87,11 +91,9 @@ def _check_free(page: _Page) -> None:
 
 @contextmanager
 def _running(workspace: Workspace, page: _Page, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    lean = {
+    quiet = {
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        # Five processes for jobs that a loop has none of would take most of the start.
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
     with log.open("wb") as output:
@@ -99,7 +101,7 @@ def _running(workspace: Workspace, page: _Page, log: Path) -> Iterator["subproce
         server = subprocess.Popen(
             page.command,
             cwd=workspace.root,
-            env={**os.environ, **lean},
+            env={**_LEAN, **os.environ, **quiet},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -1,6 +1,9 @@
 """Times as people read and write them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+#: Clocks differ, and a time without a zone may be of one that is 14 hours ahead.
+_AHEAD = timedelta(days=1)
 
 
 def told(time: datetime) -> str:
@@ -16,3 +19,8 @@ def moment(text: str) -> datetime:
     """
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def lies_ahead(time: datetime) -> bool:
+    """Whether nobody's clock can say so yet."""
+    return time > datetime.now(UTC) + _AHEAD

@@ -246,6 +246,13 @@ def test_what_is_added_is_later_than_a_file_that_lies_in_the_folder(open_round: 
     assert column(open_round.round_dir(0) / "labels.parquet", "label") == [2] + [1] * 8
 
 
+def test_a_time_in_the_future_that_an_earlier_release_took_in_can_be_corrected(open_round: Workspace) -> None:
+    id_ = selected(open_round)[0]
+    journal.take_in(open_round, 0, [said(id_, 1, at="2999-01-31T10:00:00Z")])
+    assert journal.take_in(open_round, 0, [said(id_, 2, at="2026-01-31T10:00:00Z")]).revised == 1
+    assert [answer.label for answer in journal.load(open_round, 0).answers] == [2]
+
+
 HUB = [("x", "ann"), ("x", "bob"), ("y", "ann")]
 
 

@@ -214,13 +214,23 @@ def test_a_disputed_task_is_opened_for_one_more_than_have_annotated_it(open_roun
     hub.annotate(1, ANN, "ant", 1)
     hub.annotate(1, BOB, "bee", 1)
     hub.there[1]["is_labeled"] = True
-    assert "1 disputed tasks opened" in str(exchange.sync(open_round, 0))
+    assert "1 tasks opened" in str(exchange.sync(open_round, 0))
     # The server offers a task by its annotations, and takes it for done by those who made them.
     assert (hub.there[1]["overlap"], hub.there[1]["is_labeled"]) == (4, False)
-    assert "disputed" not in str(exchange.sync(open_round, 0))
+    assert "tasks opened" not in str(exchange.sync(open_round, 0))
     hub.annotate(1, CARL, "cat", 2)
-    assert "1 disputed tasks opened" in str(exchange.sync(open_round, 0))
+    assert "1 tasks opened" in str(exchange.sync(open_round, 0))
     assert hub.there[1]["overlap"] == 5
+
+
+def test_a_task_that_one_person_has_annotated_twice_is_opened_for_another(open_round: Workspace, hub: Hub) -> None:
+    hub.annotate(1, ANN, "cat", 0)
+    assert "tasks opened" not in str(exchange.sync(open_round, 0))
+    hub.annotate(1, ANN, "cat", 1)
+    # It has as many annotations as were asked for, and so is offered to nobody.
+    assert "1 tasks opened" in str(exchange.sync(open_round, 0))
+    assert hub.there[1]["overlap"] == 3
+    assert "tasks opened" not in str(exchange.sync(open_round, 0))
 
 
 def test_a_round_that_closes_opens_no_disputed_tasks(tmp_path: Path, hub: Hub) -> None:
@@ -230,6 +240,6 @@ def test_a_round_that_closes_opens_no_disputed_tasks(tmp_path: Path, hub: Hub) -
         hub.annotate(task, ANN, "ant", 0)
         hub.annotate(task, BOB, "bee" if task == 1 else "ant", 1)
         hub.there[task]["is_labeled"] = True
-    assert "disputed" not in str(exchange.sync(workspace, 0))
+    assert "tasks opened" not in str(exchange.sync(workspace, 0))
     assert waiting(workspace, 0) is None
     assert {task["overlap"] for task in hub.there.values()} == {2}

@@ -6,11 +6,11 @@ import json
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tasks.clock import moment
+from tasks.clock import lies_ahead, moment
 from tasks.config_base import LARGEST
 from tasks.errors import AnswerError
 from tasks.label.labels import Answer
@@ -22,8 +22,6 @@ NAMES = ("labels.csv", "labels.jsonl")
 UNKNOWN = "unknown"
 _REQUIRED, _OPTIONAL = ("id", "label"), ("annotator", "labeled_at", "seconds", "status")
 _LONGEST_NAME = 200
-#: Clocks differ, and a time without a zone may be of one that is 14 hours ahead.
-_AHEAD = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,7 @@ def _time(text: str) -> str | None:
     except ValueError:
         raise RowError(f"labeled_at {text!r} is not an ISO 8601 time such as 2026-01-31T09:30:00Z") from None
     # It would count as later than every correction of it.
-    if time > datetime.now(UTC) + _AHEAD:
+    if lies_ahead(time):
         raise RowError(f"labeled_at {text!r} lies in the future")
     return datetime.fromisoformat(text).isoformat()
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import files
-from tasks.clock import moment
+from tasks.clock import lies_ahead, moment
 from tasks.datasets.store import load_task
 from tasks.errors import AnswerError, DataError
 from tasks.label import answers as answer_files
@@ -208,7 +208,10 @@ def _merged(journal: Journal, given: Iterable[Answer]) -> tuple[Journal, Taken]:
 
 
 def _is_older(time: str | None, before: str | None) -> bool:
-    return time is not None and before is not None and moment(time) < moment(before)
+    if time is None or before is None:
+        return False
+    # Earlier releases took in times that nothing could ever be later than.
+    return moment(time) < moment(before) and not lies_ahead(moment(before))
 
 
 def _dropped(workspace: Workspace, round_: int) -> Path | None:

@@ -43,11 +43,13 @@ def stand(
     return progress(settled, since(workspace, round_), known, config.label, before), answers
 
 
-def disputes(workspace: Workspace, round_: int) -> tuple[str, ...]:
-    """The ids of an open round on which annotators disagree so far; none where it may close without another answer."""
-    ids = unpaid(workspace, round_)
-    now = stand(workspace, round_, ids, load_task(workspace), load_config(workspace))[0]
-    return () if now.closes(datetime.now(UTC)) else now.disputes
+def unsettled(workspace: Workspace, round_: int) -> set[str]:
+    """The ids of an open round that need another answer; none where it may close without one."""
+    ids, task, config = unpaid(workspace, round_), load_task(workspace), load_config(workspace)
+    now, answers = stand(workspace, round_, ids, task, config)
+    if now.closes(datetime.now(UTC)):
+        return set()
+    return {item.id for item in settle(ids, answers, task, config.label) if item.state in ("open", "disputed")}
 
 
 def since(workspace: Workspace, round_: int) -> datetime | None:

@@ -20,7 +20,7 @@ from infra.deploy import automations
 from tasks import loop
 from tasks.rounds import Workspace, held, holder, rounds
 from tests.e2e.browser import page, screenshot
-from tests.e2e.schedule_helpers import BIN, answer_all, background, billed, listener, wait_for
+from tests.e2e.schedule_helpers import BIN, answer_all, background, billed, frozen, listener, wait_for
 from tests.test_loop import UNRECORDED, results
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
@@ -30,7 +30,7 @@ SLOW = (
     "dataset.limit=600",
     "loop.rounds=1",
     "loop.initial=200",
-    "train.epochs=100",
+    "train.epochs=60",
     "label.labeler=files",
     "label.noise=0",
 )
@@ -231,7 +231,7 @@ def test_run_of_a_lost_machine_is_marked_as_crashed_and_the_next_start_goes_on(
     copy = Workspace(shutil.copytree(workspace.root, tmp_path / "w", symlinks=True))
     answer_all(copy, 0)
     there = {"parameters": {"workspace": str(copy.root)}}
-    with get_client(sync_client=True) as client, patience(client, 20):
+    with get_client(sync_client=True) as client, patience(client, 40):
         first = begin("close-round/close", timeout=0, **there)
         wait_for("TRAIN", lambda: "label" in billed(copy, 0))
         # Neither the run nor its worker can tell any more.
@@ -266,9 +266,10 @@ def test_run_killed_in_train_is_gone_on_with_by_the_next_start(
     answer_all(workspace, 0)
     first = begin("close-round/close", timeout=0)
     wait_for("TRAIN", lambda: "label" in billed(workspace, 0))
-    # A start in the meantime is refused, and not kept for later.
-    assert ended("close-round/close").state.type.value == "CANCELLED"
-    kill_at_work(workspace)
+    with frozen(workspace):
+        # A start in the meantime is refused, and not kept for later.
+        assert ended("close-round/close").state.type.value == "CANCELLED"
+        kill_at_work(workspace)
     assert "train" not in billed(workspace, 0)
     with get_client(sync_client=True) as client:
         wait_for("the crash", lambda: client.read_flow_run(first.id).state.is_crashed())

@@ -264,13 +264,13 @@ def test_a_dispute_is_offered_to_one_more_annotator(
         annotate(carl, second["id"], "5")
         # As far as the server is concerned, everything is done.
         assert offered(carl, number) is None
-        assert "1 disputed tasks opened for one more annotator" in told(workspace)
-        assert "disputed tasks opened" not in told(workspace)
+        assert "1 tasks opened for one more annotator" in told(workspace)
+        assert "tasks opened" not in told(workspace)
         assert first["data"]["id"] in str(waiting(workspace, 0))
         assert (offered(bob, number), offered(carl, number)) == (None, first["id"])
         annotate(carl, first["id"], "3")
         # Three say three things.
-        assert "1 disputed tasks opened for one more annotator" in told(workspace)
+        assert "1 tasks opened for one more annotator" in told(workspace)
         edit(bob, annotation(ann, first["id"], BOB), "1")
         assert "1 revised" in told(workspace)
         assert waiting(workspace, 0) is None

@@ -197,7 +197,8 @@ def test_scheduled_run_fires_by_itself_and_waits_for_people(deployed: Deployed) 
     until(lambda: deployed.client.read_flow_runs(flow_run_filter=own))
     run = min(deployed.client.read_flow_runs(flow_run_filter=own), key=lambda run: run.expected_start_time)
     assert run.auto_scheduled
-    assert (run.expected_start_time - deployed.due) % EVERY == timedelta(0)
+    late = run.expected_start_time.timestamp() - deployed.due.timestamp()
+    assert round(late, 3) % EVERY.total_seconds() == 0
     assert deployed.ended(run.id) == "AwaitingLabels"
     for schedule in deployed.client.read_deployment_schedules(opening):
         deployed.client.delete_deployment_schedule(opening, schedule.id)

@@ -11,7 +11,7 @@ from tasks.label.label_studio import fetch, posted, project
 from tasks.label.label_studio.client import Client, connect
 from tasks.label.label_studio.page import configuration, result
 from tasks.label.label_studio.posted import Posted
-from tasks.label.people import disputes
+from tasks.label.people import unsettled
 from tasks.loop_id import loop_id
 from tasks.rounds import Workspace, load_config
 from tasks.task_type import TaskType
@@ -20,7 +20,7 @@ from tasks.task_type import TaskType
 def sync(workspace: Workspace, round_: int) -> str:
     """Publish the tasks of an open round that are not there, take in new and revised annotations, and tell of both.
 
-    Tasks on which annotators disagree, are offered to one more of them.
+    Tasks that need another answer, and that the server offers to nobody any more, are offered to one more of them.
 
     Raises:
         ConfigError: there is no token, or it or the address is not valid.
@@ -41,8 +41,8 @@ def sync(workspace: Workspace, round_: int) -> str:
         told = [f"{len(missing)} tasks published", *fetch.take_in(client, number, workspace, round_, there)]
         # Not before: a copy that has lost its annotation says that its answer is taken back.
         there = posted.withdraw_copies(client, there)
-        if reopened := posted.reopen(client, there, disputes(workspace, round_)):
-            told.append(f"{reopened} disputed tasks opened for one more annotator")
+        if reopened := posted.reopen(client, there, unsettled(workspace, round_)):
+            told.append(f"{reopened} tasks opened for one more annotator")
         return f"Label Studio, project {number}: {'; '.join(told)}"
 
 
