@@ -1,6 +1,7 @@
 """The flows on a real Prefect server."""
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,25 @@ def test_gpu_slot_is_created_and_occupied(workspace: Workspace) -> None:
 
     with get_client(sync_client=True) as client, device_slot("cuda"):
         assert client.read_global_concurrency_limit_by_name("gpu").active_slots == 1
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_second_run_waits_for_the_gpu() -> None:
+    from flows.loop import device_slot
+
+    entered = threading.Event()
+
+    def second() -> None:
+        with device_slot("cuda"):
+            entered.set()
+
+    with device_slot("cuda"):
+        waiting = threading.Thread(target=second, daemon=True)
+        waiting.start()
+        assert not entered.wait(2)
+    assert entered.wait(60)
+    waiting.join(60)
+    assert not waiting.is_alive()
 
 
 def test_round_is_recorded_later_if_mlflow_is_away(
