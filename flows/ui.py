@@ -91,11 +91,7 @@ def _check_free(page: _Page) -> None:
 
 @contextmanager
 def _running(workspace: Workspace, page: _Page, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    quiet = {
-        "DO_NOT_TRACK": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
+    quiet = {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     with log.open("wb") as output:
         # A session of its own, so that the server and its workers end together.
         server = subprocess.Popen(

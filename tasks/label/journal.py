@@ -13,10 +13,11 @@ before other answers are taken in, it is itself, so that these are later.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tasks import files
 from tasks.clock import lies_ahead, moment
@@ -161,25 +162,18 @@ def _withdrawn(journal: Journal, there: Mapping[int, Collection[int]]) -> tuple[
 def _annotated(journal: Journal, given: Sequence[tuple[Answer, int, int]]) -> tuple[Journal, Taken]:
     """With what is new or was edited in the hub."""
     known, hub = _by_key(journal), dict(journal.hub)
-    new = revised = same = 0
+    counts: Counter[str] = Counter()
     for answer, task, annotation in given:
         key = (answer.id, answer.annotator)
         before, entry = known.get(key), hub.get(key)
         # Of copies of a task that one person has annotated, the later answer counts.
         if entry is not None and _is_older(answer.labeled_at, entry.at):
-            same += 1
+            counts["same"] += 1
             continue
         beneath = before if entry is None else entry.beneath
         hub[key] = Entry(task, annotation, answer.labeled_at, beneath)
-        if before is None:
-            new += 1
-        elif before == answer or (beneath is not None and _is_older(answer.labeled_at, beneath.labeled_at)):
-            same += 1
-            continue
-        else:
-            revised += 1
-        known[key] = answer
-    return replace(journal, answers=tuple(known.values()), hub=hub), Taken(new, revised, same)
+        counts[_put(known, answer, beneath)] += 1
+    return replace(journal, answers=tuple(known.values()), hub=hub), Taken(**counts)
 
 
 def _by_key(journal: Journal) -> dict[Key, Answer]:
@@ -188,23 +182,25 @@ def _by_key(journal: Journal) -> dict[Key, Answer]:
 
 def _merged(journal: Journal, given: Iterable[Answer]) -> tuple[Journal, Taken]:
     known, hub = _by_key(journal), dict(journal.hub)
-    new = revised = same = 0
+    counts: Counter[str] = Counter()
     for answer in given:
         key = (answer.id, answer.annotator)
-        before = known.get(key)
         if (entry := hub.get(key)) is not None and (
             entry.beneath is None or not _is_older(answer.labeled_at, entry.beneath.labeled_at)
         ):
             hub[key] = replace(entry, beneath=answer)
-        if before is None:
-            new += 1
-        elif before == answer or _is_older(answer.labeled_at, before.labeled_at):
-            same += 1
-            continue
-        else:
-            revised += 1
-        known[key] = answer
-    return replace(journal, answers=tuple(known.values()), hub=hub), Taken(new, revised, same)
+        counts[_put(known, answer, known.get(key))] += 1
+    return replace(journal, answers=tuple(known.values()), hub=hub), Taken(**counts)
+
+
+def _put(known: dict[Key, Answer], answer: Answer, rival: Answer | None) -> Literal["new", "revised", "same"]:
+    """Let an answer count unless ``rival`` is later; what that makes of it."""
+    key = (answer.id, answer.annotator)
+    before = known.get(key)
+    if before == answer or (rival is not None and _is_older(answer.labeled_at, rival.labeled_at)):
+        return "same"
+    known[key] = answer
+    return "new" if before is None else "revised"
 
 
 def _is_older(time: str | None, before: str | None) -> bool:

@@ -45,11 +45,9 @@ def stand(
 
 def unsettled(workspace: Workspace, round_: int) -> set[str]:
     """The ids of an open round that need another answer; none where it may close without one."""
-    ids, task, config = unpaid(workspace, round_), load_task(workspace), load_config(workspace)
-    now, answers = stand(workspace, round_, ids, task, config)
-    if now.closes(datetime.now(UTC)):
-        return set()
-    return {item.id for item in settle(ids, answers, task, config.label) if item.state in ("open", "disputed")}
+    ids = unpaid(workspace, round_)
+    now, _ = stand(workspace, round_, ids, load_task(workspace), load_config(workspace))
+    return set() if now.closes(datetime.now(UTC)) else {*now.open, *now.disputes}
 
 
 def since(workspace: Workspace, round_: int) -> datetime | None:

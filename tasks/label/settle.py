@@ -90,6 +90,8 @@ class Progress:
     asked: int
     labelled: int
     skipped: int
+    #: The ids that lack answers.
+    open: tuple[str, ...]
     #: The ids on which annotators disagree.
     disputes: tuple[str, ...]
     #: When the round was opened; None: its bill does not say.
@@ -137,6 +139,7 @@ def progress(
         asked=len(items),
         labelled=states["labelled"],
         skipped=states["skipped"],
+        open=tuple(item.id for item in items if item.state == "open"),
         disputes=tuple(item.id for item in items if item.state == "disputed"),
         since=since,
         deadline=deadline,
